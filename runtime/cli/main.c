@@ -1,0 +1,95 @@
+// main: the executable's entry. Reads the command line, runs one command, prints an error if there is one, and turns it into the exit
+// status: 0 done, 1 input or data at fault, 2 command line, 3 environment (disk, memory), 70 a bug.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE // sigaction
+#endif
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/files.h"
+#include "commands.h"
+
+// The one piece of global state: a signal handler can reach nothing else.
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number) {
+    stop_signal = number;
+}
+
+static void catch_signals(void) {
+    // SA_RESETHAND: a second signal ends the process at once.
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); // a closed pipe is a write error with a message
+}
+
+static int exit_status(Status status) {
+    switch (status_code(status)) {
+    case STATUS_CODE_OK: return 0;
+    case STATUS_IO: case STATUS_NO_MEMORY: return 3;
+    case STATUS_INTERNAL: return 70;
+    case STATUS_CANCELLED: return 1;
+    default: return 1;
+    }
+}
+
+static int report(const char *executable, Status status, int code) {
+    fflush(stdout);
+    fprintf(stderr, "%s: error: %s\n", executable, status_message(status));
+    status_drop(status);
+    return code;
+}
+
+static int run_command(const CommandInput *input, const char *executable) {
+    Status status = STATUS_OK;
+    int failed = 0;
+    switch (input->options->command) {
+    case COMMAND_PREPARE: status = command_prepare(input); break;
+    case COMMAND_TRAIN: status = command_train(input); break;
+    case COMMAND_PREDICT: case COMMAND_EMBED: status = command_predict(input); break;
+    case COMMAND_EVALUATE: status = command_evaluate(input); break;
+    case COMMAND_INFO: status = command_info(input); break;
+    case COMMAND_BENCH: status = command_bench(input); break;
+    case COMMAND_TEST: status = command_test(input, &failed); break;
+    case COMMAND_NONE: case COMMANDS: break;
+    }
+    if (status == STATUS_OK) status = command_profile(input);
+    if (fflush(stdout) != 0 && status == STATUS_OK) status = status_errno(errno, "cannot write the output");
+    if (status != STATUS_OK) return report(executable, status, exit_status(status));
+    return failed ? 1 : 0;
+}
+
+int main(int argc, char **argv) {
+    const char *executable = argc ? path_base(argv[0]) : "program";
+    Session session;
+    Options options;
+    int code = 0;
+    Status status = session_open(&session, stm_plan_text, (size_t)stm_plan_size);
+    if (status != STATUS_OK) {
+        code = report(executable, status, exit_status(status));
+        session_close(&session);
+        return code;
+    }
+    status = options_read(&session, argc, argv, &options);
+    if (status != STATUS_OK) {
+        code = report(executable, status, 2);
+    } else if (options.help) {
+        Text text = {0};
+        help_write(&session, executable, options.command, &text);
+        fputs(text_string(&text), stdout);
+        text_free(&text);
+    } else if (options.version) {
+        printf("%s, compiled by stmc %s\n", session.plan->name, session.plan->version);
+    } else {
+        catch_signals();
+        CommandInput input = {&session, &options, stm_kernels, stm_plan_text, (size_t)stm_plan_size, &stop_signal};
+        code = run_command(&input, executable);
+    }
+    session_close(&session);
+    return code;
+}

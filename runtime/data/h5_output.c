@@ -1,0 +1,203 @@
+// h5_output: the file driver under which HDF5 files are written here.
+//
+// Note "Why a driver": when a write fails (disk full), HDF5 1.10 keeps the unwritten data in its caches,
+// every later close fails as well, and the library's clean-up at exit then walks over half-closed objects and
+// crashes. So HDF5 never learns of a failed write: this driver notes the first errno, pretends success, and
+// drops everything after it. The writer asks with h5_output_status and throws the file away. Apart from that
+// it is a plain POSIX file; what it writes is an ordinary HDF5 file without driver block.
+#if !defined(_GNU_SOURCE) && !defined(_XOPEN_SOURCE)
+#define _XOPEN_SOURCE 700 // pread, pwrite, ftruncate
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "h5.h"
+
+typedef struct OutputFile {
+    H5FD_t pub; // must be first
+    int descriptor;
+    int *write_error; // the H5Output's
+    haddr_t eoa, eof;
+    dev_t device;
+    ino_t inode;
+} OutputFile;
+
+static H5FD_t *output_open(const char *name, unsigned flags, hid_t access_list, haddr_t maxaddr) {
+    (void)maxaddr;
+    int *const *info = H5Pget_driver_info(access_list);
+    OutputFile *file = info ? calloc(1, sizeof *file) : NULL;
+    if (!file) return NULL;
+    int mode = flags & H5F_ACC_RDWR ? O_RDWR : O_RDONLY;
+    if (flags & H5F_ACC_TRUNC) mode |= O_TRUNC;
+    if (flags & H5F_ACC_CREAT) mode |= O_CREAT;
+    file->descriptor = open(name, mode | O_CLOEXEC, 0666);
+    file->write_error = *info;
+    struct stat status;
+    if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0) {
+        if (file->descriptor >= 0) close(file->descriptor);
+        free(file);
+        return NULL;
+    }
+    file->eof = (haddr_t)status.st_size;
+    file->device = status.st_dev;
+    file->inode = status.st_ino;
+    return &file->pub;
+}
+
+static void note_error(OutputFile *file, int error) {
+    if (*file->write_error == 0) *file->write_error = error ? error : EIO;
+}
+
+static herr_t output_close(H5FD_t *base) {
+    OutputFile *file = (OutputFile *)base;
+    if (close(file->descriptor) != 0) note_error(file, errno);
+    free(file);
+    return 0;
+}
+
+static int output_compare(const H5FD_t *a, const H5FD_t *b) {
+    const OutputFile *x = (const OutputFile *)a, *y = (const OutputFile *)b;
+    if (x->device != y->device) return x->device < y->device ? -1 : 1;
+    return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+static herr_t output_query(const H5FD_t *base, unsigned long *flags) {
+    (void)base;
+    if (flags)
+        *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA | H5FD_FEAT_DATA_SIEVE |
+                 H5FD_FEAT_AGGREGATE_SMALLDATA | H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
+    return 0;
+}
+
+static haddr_t output_get_eoa(const H5FD_t *base, H5FD_mem_t type) {
+    (void)type;
+    return ((const OutputFile *)base)->eoa;
+}
+
+static herr_t output_set_eoa(H5FD_t *base, H5FD_mem_t type, haddr_t address) {
+    (void)type;
+    ((OutputFile *)base)->eoa = address;
+    return 0;
+}
+
+static haddr_t output_get_eof(const H5FD_t *base, H5FD_mem_t type) {
+    (void)type;
+    return ((const OutputFile *)base)->eof;
+}
+
+static herr_t output_read(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
+                          void *buffer) {
+    (void)type, (void)transfer;
+    OutputFile *file = (OutputFile *)base;
+    char *to = buffer;
+    while (size > 0) {
+        ssize_t got = pread(file->descriptor, to, size, (off_t)address);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) { // behind the end of the file everything reads as 0
+            if (got < 0) note_error(file, errno);
+            memset(to, 0, size);
+            break;
+        }
+        to += got;
+        address += (haddr_t)got;
+        size -= (size_t)got;
+    }
+    return 0;
+}
+
+static herr_t output_write(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
+                           const void *buffer) {
+    (void)type, (void)transfer;
+    OutputFile *file = (OutputFile *)base;
+    const char *from = buffer;
+    haddr_t end = address + size;
+    while (size > 0 && *file->write_error == 0) {
+        ssize_t put = pwrite(file->descriptor, from, size, (off_t)address);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) {
+            note_error(file, put < 0 ? errno : ENOSPC);
+            break;
+        }
+        from += put;
+        address += (haddr_t)put;
+        size -= (size_t)put;
+    }
+    if (end > file->eof) file->eof = end;
+    return 0;
+}
+
+static herr_t output_truncate(H5FD_t *base, hid_t transfer, hbool_t closing) {
+    (void)transfer, (void)closing;
+    OutputFile *file = (OutputFile *)base;
+    if (file->eoa == file->eof) return 0;
+    if (*file->write_error == 0 && ftruncate(file->descriptor, (off_t)file->eoa) != 0)
+        note_error(file, errno);
+    file->eof = file->eoa;
+    return 0;
+}
+
+static const H5FD_class_t output_class = {
+#ifdef H5FD_CLASS_VERSION // HDF5 1.14 and later
+    .version = H5FD_CLASS_VERSION,
+    .value = 500, // the range for drivers that are not registered with the HDF Group
+#endif
+    .name = "stmc_output",
+    .maxaddr = (haddr_t)1 << 62,
+    .fc_degree = H5F_CLOSE_WEAK,
+    .fapl_size = sizeof(int *),
+    .open = output_open,
+    .close = output_close,
+    .cmp = output_compare,
+    .query = output_query,
+    .get_eoa = output_get_eoa,
+    .set_eoa = output_set_eoa,
+    .get_eof = output_get_eof,
+    .read = output_read,
+    .write = output_write,
+    .truncate = output_truncate,
+    .fl_map = H5FD_FLMAP_DICHOTOMY,
+};
+
+Status h5_output_create(const char *path, const char *temporary, bool checksums, H5Output *out) {
+    h5_quiet();
+    *out = (H5Output){.path = path, .file = -1};
+    int *error = &out->write_error;
+    hid_t create = H5Pcreate(H5P_FILE_CREATE), access_list = H5Pcreate(H5P_FILE_ACCESS),
+          driver = H5FDregister(&output_class);
+    bool ok = create >= 0 && access_list >= 0 && driver >= 0 &&
+              H5Pset_obj_track_times(create, 0) >= 0 && // equal input, equal bytes
+              H5Pset_driver(access_list, driver, &error) >= 0;
+    if (ok && checksums) ok = H5Pset_libver_bounds(access_list, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0;
+    if (ok) out->file = H5Fcreate(temporary, H5F_ACC_TRUNC, create, access_list);
+    Status status = out->file < 0 ? h5_error(path, "creating", "the file") : STATUS_OK;
+    h5_close(driver); // the open file keeps its own hold on it
+    h5_close(access_list);
+    h5_close(create);
+    return status;
+}
+
+Status h5_output_status(const H5Output *output) {
+    return output->write_error ? status_errno(output->write_error, "cannot write %s", output->path)
+                               : STATUS_OK;
+}
+
+Status h5_output_close(H5Output *output) {
+    h5_quiet();
+    Status status = STATUS_OK;
+    if (output->file >= 0) {
+        if (H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0)
+            status = h5_error(output->path, "writing", "the file");
+        if (H5Fclose(output->file) < 0)
+            status = status_join(status, h5_error(output->path, "closing", "the file"));
+    }
+    output->file = -1;
+    Status failed = h5_output_status(output);
+    if (failed == STATUS_OK) return status;
+    status_drop(status); // whatever HDF5 says after a failed write is a consequence of it
+    return failed;
+}

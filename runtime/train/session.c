@@ -1,0 +1,186 @@
+// session: see session.h.
+#include "session.h"
+
+#include <string.h>
+
+#include "safetensors.h"
+
+// The dynamic axis in front of the inputs that come from the store. Several different ones cannot be fed row by row.
+static Status find_batch_axis(Session *s) {
+    const StmPlan *plan = s->plan;
+    s->batch_axis = -1;
+    for (int t = 0; t < plan->tensors; t++) {
+        const StmTensor *tensor = &plan->tensor[t];
+        if (tensor->kind != STM_INPUT || !tensor->dataset) continue;
+        if (tensor->rank == 0 || tensor->dim[0].axis < 0 || tensor->dim[0].count != 1 || !plan->axis[tensor->dim[0].axis].dynamic)
+            return status_make(STATUS_UNSUPPORTED, "input %s does not have a dynamic axis in front; this runtime feeds inputs row by "
+                               "row along one dynamic axis", tensor->name);
+        int axis = tensor->dim[0].axis;
+        if (s->batch_axis >= 0 && s->batch_axis != axis)
+            return status_make(STATUS_UNSUPPORTED, "inputs have different axes in front (%s and %s); this runtime feeds inputs row "
+                               "by row along one dynamic axis", plan->axis[s->batch_axis].name, plan->axis[axis].name);
+        s->batch_axis = axis;
+    }
+    return STATUS_OK;
+}
+
+Status session_open(Session *session, const char *plan_text, size_t plan_size) {
+    *session = (Session){.batch_axis = -1};
+    arena_init(&session->arena);
+    TRY(plan_read(plan_text, plan_size, &session->arena, &session->plan));
+    const StmPlan *plan = session->plan;
+    TRY(ARENA_NEW(&session->arena, session->setting, (size_t)plan->settings + 1));
+    TRY(ARENA_NEW(&session->arena, session->setting_text, (size_t)plan->settings + 1));
+    for (int i = 0; i < plan->settings; i++) {
+        session->setting[i] = plan->setting[i].value;
+        session->setting_text[i] = plan->setting[i].text;
+    }
+    return find_batch_axis(session);
+}
+
+Status session_start(Session *session, const StmKernelEntry *kernels, int threads) {
+    Isa isa = ISA_V2;
+    TRY(choose_isa(&isa));
+    TRY(pool_new(threads > 0 ? threads : usable_threads(), &session->pool));
+    TRY(machine_new(session->plan, kernels, isa, session->pool, &session->arena, &session->machine));
+    session_settings(session);
+    return STATUS_OK;
+}
+
+void session_close(Session *session) {
+    machine_free(session->machine);
+    pool_free(session->pool);
+    arena_free(&session->arena);
+    *session = (Session){.batch_axis = -1};
+}
+
+void session_scalar(Session *session, const char *name, double value) {
+    machine_set_scalar(session->machine, plan_tensor(session->plan, STM_SCALAR, name), value);
+}
+
+void session_settings(Session *session) {
+    for (int i = 0; i < session->plan->settings; i++)
+        if (!session->plan->setting[i].is_text)
+            machine_set_scalar(session->machine, session->plan->setting[i].scalar, session->setting[i]);
+}
+
+Status session_init(Session *session, uint32_t seed) {
+    const StmJob *job = plan_job(session->plan, "init");
+    session_scalar(session, "seed", (double)seed);
+    if (!job) return STATUS_OK; // a program without parameters
+    TRY(machine_prepare(session->machine, job, session->machine->bound));
+    return machine_run(session->machine);
+}
+
+void session_extents(const Session *session, int64_t rows, int64_t *extent) {
+    axis_counts(session->plan, extent);
+    if (session->batch_axis >= 0) extent[session->batch_axis] = rows;
+}
+
+const char *session_row_name(const Session *session) {
+    return session->batch_axis < 0 ? "row" : session->plan->axis[session->batch_axis].name;
+}
+
+int64_t session_parameters(const Session *session) {
+    int64_t sum = 0;
+    for (int t = 0; t < session->plan->tensors; t++)
+        if (session->plan->tensor[t].kind == STM_PARAM)
+            sum += tensor_elements(&session->plan->tensor[t], session->machine->bound);
+    return sum;
+}
+
+bool is_weight(const StmTensor *tensor) {
+    return tensor->kind == STM_PARAM || (tensor->kind == STM_STATE && tensor->weight);
+}
+
+// "[64, 3, 3, 3]"
+static void shape_list(Text *text, int rank, const int64_t *shape) {
+    text_add(text, "[");
+    for (int d = 0; d < rank; d++) text_printf(text, "%s%lld", d ? ", " : "", (long long)shape[d]);
+    text_add(text, "]");
+}
+
+enum { LISTED = 12 }; // names shown per kind of complaint
+
+// Adds one complaint, or counts it when enough are listed.
+static bool room_for(Text *text, int64_t *count, const char *head) {
+    if ((*count)++ == 0) text_printf(text, "\n  %s:", head);
+    return *count <= LISTED;
+}
+
+static void close_list(Text *text, int64_t count) {
+    if (count > LISTED) text_printf(text, "\n    and %lld more", (long long)(count - LISTED));
+}
+
+static void check_missing(const Session *s, const SafeFile *file, Text *text) {
+    int64_t missing = 0, misshapen = 0;
+    for (int t = 0; t < s->plan->tensors; t++) {
+        const StmTensor *tensor = &s->plan->tensor[t];
+        if (is_weight(tensor) && !safetensors_find(file, tensor->name) && room_for(text, &missing, "missing"))
+            text_printf(text, "\n    %s", tensor->name);
+    }
+    close_list(text, missing);
+    for (int t = 0; t < s->plan->tensors; t++) {
+        const StmTensor *tensor = &s->plan->tensor[t];
+        const SafeTensor *found = is_weight(tensor) ? safetensors_find(file, tensor->name) : NULL;
+        if (!found) continue;
+        int64_t shape[STM_MAX_RANK];
+        bool same = found->rank == tensor->rank;
+        for (int d = 0; d < tensor->rank; d++) {
+            shape[d] = extent_of(tensor->dim[d], s->machine->bound);
+            same = same && shape[d] == found->shape[d];
+        }
+        if ((same && safetensors_convertible(found->type, tensor->type)) || !room_for(text, &misshapen, "of another shape or type"))
+            continue;
+        text_printf(text, "\n    %s: file %s ", tensor->name, safe_type_name(found->type));
+        shape_list(text, found->rank, found->shape);
+        text_printf(text, ", program %s ", type_name(tensor->type));
+        shape_list(text, tensor->rank, shape);
+    }
+    close_list(text, misshapen);
+}
+
+static Status check_surplus(const Session *s, const SafeFile *file, Text *text) {
+    Arena arena;
+    NameIndex index;
+    int64_t surplus = 0;
+    arena_init(&arena);
+    Status status = name_index_init(&index, &arena, (size_t)s->plan->tensors);
+    if (status == STATUS_OK) {
+        for (int t = 0; t < s->plan->tensors; t++)
+            if (is_weight(&s->plan->tensor[t])) name_index_add(&index, s->plan->tensor[t].name, t);
+        for (size_t i = 0; i < file->count; i++)
+            if (name_index_find(&index, file->tensor[i].name) < 0 && room_for(text, &surplus, "unknown to the program"))
+                text_printf(text, "\n    %s", file->tensor[i].name);
+        close_list(text, surplus);
+    }
+    arena_free(&arena);
+    return status;
+}
+
+Status weights_load(Session *session, const char *path) {
+    SafeFile file;
+    Text wrong = {0};
+    TRY_IN(safetensors_open(path, &file), "weights");
+    check_missing(session, &file, &wrong);
+    Status status = check_surplus(session, &file, &wrong);
+    if (status == STATUS_OK) status = text_status(&wrong);
+    if (status == STATUS_OK && wrong.length && safetensors_metadata(&file, "format")) {
+        status = status_make(STATUS_MISMATCH, "%s is the state of a run, not weights; give best.safetensors or last.safetensors", path);
+    } else if (status == STATUS_OK && wrong.length) {
+        const char *program = safetensors_metadata(&file, "program");
+        status = status_make(STATUS_MISMATCH, "%s does not fit %s%s%s%s:%s", path, session->plan->name,
+                             program ? "; it was written by " : "", program ? program : "",
+                             program && strcmp(program, session->plan->name) == 0 ? " compiled with other options" : "",
+                             text_string(&wrong));
+    }
+    for (int t = 0; t < session->plan->tensors && status == STATUS_OK; t++) {
+        const StmTensor *tensor = &session->plan->tensor[t];
+        if (!is_weight(tensor)) continue;
+        const SafeTensor *found = safetensors_find(&file, tensor->name);
+        status = safetensors_read(&file, found, tensor->type, session->machine->block[t]);
+    }
+    text_free(&wrong);
+    safetensors_close(&file);
+    return status;
+}

@@ -1,0 +1,40 @@
+// session: an executable's plan, its machine and the values of its settings; what every command starts from.
+#pragma once
+
+#include "../core/arena.h"
+#include "../program/machine.h"
+
+typedef struct Session {
+    Arena arena;
+    StmPlan *plan;
+    Pool *pool;
+    Machine *machine;
+    double *setting;            // [settings] values in force
+    const char **setting_text;  // [settings] of text settings
+    int batch_axis;             // the dynamic axis that counts rows of the store, or -1
+} Session;
+
+// Reads the plan only: enough for --help and for checking a command line. session_close ends it in every case.
+MUST_USE Status session_open(Session *session, const char *plan_text, size_t plan_size);
+// Threads and memory for parameters. threads: 0 means all that the process may use.
+MUST_USE Status session_start(Session *session, const StmKernelEntry *kernels, int threads);
+void session_close(Session *session);
+
+// Runs init: every parameter and state gets its first value.
+MUST_USE Status session_init(Session *session, uint32_t seed);
+// The scalar named `name`, if the plan has it.
+void session_scalar(Session *session, const char *name, double value);
+// Writes all settings into their scalars.
+void session_settings(Session *session);
+// Extents for `rows` rows: the batch axis is `rows`, every other axis has its declared count.
+void session_extents(const Session *session, int64_t rows, int64_t *extent);
+// What `rows` rows are called: the batch axis's name, "row" without one.
+const char *session_row_name(const Session *session);
+
+// Number of elements of all parameters (STM_PARAM).
+int64_t session_parameters(const Session *session);
+
+// Weights: parameters and state that belongs to the model. Loading is all or nothing in its checks: missing, surplus and misshapen
+// tensors are all listed, and nothing is loaded when there are any.
+bool is_weight(const StmTensor *tensor);
+MUST_USE Status weights_load(Session *session, const char *path);

@@ -1,0 +1,61 @@
+# The tests as ctest sees them. Each prints `N passed, N failed` or says why it was skipped (exit 77).
+# Labels: quick, slow, sanitize (worth running in the sanitizer build too), gpu (never run here).
+enable_testing()
+set(T ${CMAKE_SOURCE_DIR}/tests)
+set(RUNTIME_LINK -Wl,--start-group stmrt ${RUNTIME_ARCHIVES} -Wl,--end-group m dl Threads::Threads)
+
+# test_program(NAME LIBRARY "arguments" sources...): LIBRARY is stmc_core, stmrt or none
+function(test_program name library arguments)
+  list(TRANSFORM ARGN PREPEND ${T}/)
+  add_executable(${name} ${ARGN})
+  target_include_directories(${name} PRIVATE ${T} ${T}/fuzz ${T}/passes)
+  if(library STREQUAL stmrt)
+    target_include_directories(${name} PRIVATE runtime)
+    target_include_directories(${name} SYSTEM PRIVATE ${HDF5_INCLUDE})
+    target_link_libraries(${name} PRIVATE ${RUNTIME_LINK})
+  elseif(library STREQUAL stmc_core)
+    target_link_libraries(${name} PRIVATE stmc_core)
+  else()
+    target_link_libraries(${name} PRIVATE m)
+  endif()
+  separate_arguments(arguments)
+  add_test(NAME ${name} COMMAND ${name} ${arguments} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS sanitize)
+endfunction()
+
+file(GLOB_RECURSE ALL_STM CONFIGURE_DEPENDS stdlib/*.stm examples/*.stm tests/language/*.stm)
+
+# ---- language
+test_program(test_base stmc_core "" language/syntax/test_base.c)
+test_program(test_syntax stmc_core "${CMAKE_SOURCE_DIR}" language/syntax/test_syntax.c)
+string(REPLACE ";" " " ALL_STM_ARGUMENTS "${ALL_STM}")
+test_program(fuzz_syntax stmc_core "40 ${ALL_STM_ARGUMENTS}" fuzz/fuzz_syntax.c fuzz/mutate_spec.c)
+
+# ---- passes
+test_program(equations_test stmc_core "" passes/equations_test.c)
+test_program(differentiate_test stmc_core "200" passes/differentiate_test.c)
+test_program(simplify_test stmc_core "300" passes/simplify_test.c)
+test_program(fuse_test stmc_core "1 60" passes/fuse_test.c passes/kernel_run.c)
+test_program(plan_test stmc_core "" passes/plan_test.c passes/kernel_run.c)
+test_program(contract_test stmc_core "100" passes/contract_test.c)
+test_program(cpu_kernels_test stmc_core "" passes/cpu_kernels_test.c passes/kernel_make.c passes/kernel_run.c passes/jit.c)
+test_program(math_ulp stmc_core "" passes/math_ulp.c passes/kernel_make.c passes/kernel_run.c passes/jit.c)
+
+# ---- references
+test_program(reference_test none "${T}/parity" parity/reference.c parity/reference_test.c)
+
+# ---- the runtime
+set(DATA ${CMAKE_SOURCE_DIR}/../shared/data)
+foreach(name core tables image store her2st)
+  test_program(data_${name} stmrt "${DATA}" data/${name}_test.c)
+endforeach()
+
+# ---- whole programs
+foreach(file ${ALL_STM})
+  file(RELATIVE_PATH short ${CMAKE_SOURCE_DIR} ${file})
+  add_test(NAME check:${short} COMMAND stmc ${file} --check)
+  if(short MATCHES "tests/language/(stdlib|systems|elaborate)/")
+    add_test(NAME stm:${short} COMMAND stmc test ${file})
+    set_tests_properties(stm:${short} PROPERTIES TIMEOUT 300)
+  endif()
+endforeach()
