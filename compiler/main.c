@@ -18,7 +18,7 @@
 enum { OK = 0, WRONG_SPEC = 1, WRONG_COMMAND = 2, ENVIRONMENT = 3 }; // 70, a bug of stmc, is die()'s
 
 typedef struct Options {
-    const char *file, *output, *emit, *dump_ir;
+    const char *file, *output, *emit, *emit_dir;
     bool check, json, tests, real64, time_passes, one_to_one, real_given;
     Define define[256];
     int defines;
@@ -134,6 +134,18 @@ static void print_summary(const Program *p, const StmPlan *plan, const char *out
             (double)plan_persistent_bytes(plan, NULL) / 1e6, size, seconds);
 }
 
+// The object files alone, for programs that bring a main of their own (tests, embedding).
+static int write_objects(Arena *arena, const CpuObjects *objects, const char *dir) {
+    for (int i = 0; i < objects->object.count; i++) {
+        const char *path = arena_format(arena, "%s/%s.o", dir, objects->object.at[i].name);
+        FILE *f = fopen(path, "wb");
+        bool ok = f && fwrite(objects->object.at[i].bytes, 1, objects->object.at[i].size, f) == objects->object.at[i].size;
+        if (f && fclose(f)) ok = false;
+        if (!ok) return environment_error(arena_format(arena, "cannot write %s: %s", path, strerror(errno)));
+    }
+    return OK;
+}
+
 static int compile(Arena *arena, Sources *sources, Diagnostics *d, const Options *o) {
     double begin = now();
     Names *names = names_new(arena);
@@ -192,7 +204,7 @@ static int compile(Arena *arena, Sources *sources, Diagnostics *d, const Options
         return print_text(&text);
     }
 
-    CpuOptions cpu = {.emit_ir = o->dump_ir};
+    CpuOptions cpu = {.emit_ir = EMIT("llvm") ? o->emit_dir : NULL};
     int count = kernels->kernel.count;
     CpuLowering *lowering = NEW_ARRAY(arena, CpuLowering, count + 1);
     const CpuLowering **list = NEW_ARRAY(arena, const CpuLowering *, count + 1);
@@ -222,7 +234,8 @@ static int compile(Arena *arena, Sources *sources, Diagnostics *d, const Options
     if (!error) error = cpu_data_module(arena, phase, plan->kernels, text.at, text.length, &cpu, &objects);
     if (error) return environment_error(error);
     passed(&clock, "cpu code");
-    if (EMIT("llvm")) return OK; // cpu_compile wrote the modules into o->dump_ir
+    if (EMIT("llvm")) return OK; // cpu_compile wrote the modules into o->emit_dir
+    if (EMIT("objects")) return write_objects(arena, &objects, o->emit_dir);
     PackObject *pack = NEW_ARRAY(arena, PackObject, objects.object.count + 1);
     for (int i = 0; i < objects.object.count; i++)
         pack[i] = (PackObject){objects.object.at[i].name, objects.object.at[i].bytes, objects.object.at[i].size};
@@ -244,8 +257,8 @@ static void usage(FILE *to) {
             "  stmc test FILE.stm          run the file's test blocks (in f64)\n"
             "  stmc --version\n\n"
             "  -D NAME=VALUE               set an option or the extent of an axis\n"
-            "  --emit STAGE                print tree, equations, kernels or plan; llvm writes modules to --emit-dir\n"
-            "  --emit-dir DIR              where --emit llvm writes\n"
+            "  --emit STAGE                print tree, equations, kernels or plan; llvm and objects write files\n"
+            "  --emit-dir DIR              where --emit llvm and --emit objects write\n"
             "  --precision f32|f64         type of real numbers (default f32; for tests f64)\n"
             "  --target cpu                what to compile for\n"
             "  --diagnostics text|json     form of messages on standard error\n"
@@ -335,12 +348,12 @@ static int parse_arguments(int argc, char **argv, Options *o) {
             *equal = 0;
             o->define[o->defines++] = (Define){value, equal + 1, false};
         } else if (!strcmp(a, "--emit")) {
-            static const char *const stage[] = {"tree", "equations", "kernels", "plan", "llvm"};
+            static const char *const stage[] = {"tree", "equations", "kernels", "plan", "llvm", "objects"};
             for (size_t k = 0; k < sizeof stage / sizeof *stage; k++)
                 if (!strcmp(stage[k], value)) o->emit = value;
-            if (!o->emit) return command_error("--emit takes tree, equations, kernels, plan or llvm, not `%s`", value);
+            if (!o->emit) return command_error("--emit takes tree, equations, kernels, plan, llvm or objects, not `%s`", value);
         } else if (!strcmp(a, "--emit-dir")) {
-            o->dump_ir = value;
+            o->emit_dir = value;
         } else if (!strcmp(a, "--precision")) {
             if (strcmp(value, "f32") && strcmp(value, "f64")) return command_error("--precision is f32 or f64, not `%s`", value);
             o->real64 = !strcmp(value, "f64");
@@ -360,7 +373,8 @@ static int parse_arguments(int argc, char **argv, Options *o) {
         }
     }
     if (!o->file) return command_error("no file given%s", "");
-    if (o->emit && !strcmp(o->emit, "llvm") && !o->dump_ir) return command_error("--emit llvm needs --emit-dir DIR%s", "");
+    if (o->emit && (!strcmp(o->emit, "llvm") || !strcmp(o->emit, "objects")) && !o->emit_dir)
+        return command_error("--emit %s needs --emit-dir DIR", o->emit);
     if (!o->output && !o->check && !o->emit && !o->tests) return command_error("where to? give -o EXE (or --check)%s", "");
     return OK;
 }

@@ -33,6 +33,7 @@ test_program(fuzz_syntax stmc_core "40 ${ALL_STM_ARGUMENTS}" fuzz/fuzz_syntax.c 
 
 # ---- passes
 test_program(equations_test stmc_core "" passes/equations_test.c)
+test_program(equations_golden_test stmc_core "" passes/equations_golden_test.c)
 test_program(differentiate_test stmc_core "200" passes/differentiate_test.c)
 test_program(simplify_test stmc_core "300" passes/simplify_test.c)
 test_program(fuse_test stmc_core "1 60" passes/fuse_test.c passes/kernel_run.c)

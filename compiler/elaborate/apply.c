@@ -43,14 +43,15 @@ static bool use_label(El *el, Scope *s, const char *label, Span at) {
     Scope *body = s; // labels belong to the body, not to the loop around
     while (body->parent && !body->callee) body = body->parent;
     for (int i = 0; i < body->label.count; i++)
-        if (body->label.at[i] == label) {
-            report_error(el->d, at, "duplicate-label", "label `%s` is used twice in %s", label,
+        if (body->label.at[i].name == label) {
+            report_error(el->d, at, "duplicate-label", "label `%s` is used twice in `%s`", label,
                          body->callee && body->callee->name ? body->callee->name : "this block");
+            report_note(el->d, body->label.at[i].span, "the first is here");
             report_help(el->d, "to share weights bind the module to a name and apply it twice: p = %s: linear(n)  "
                         "a = p(x)  b = p(y)", label);
             return false;
         }
-    vec_push(el->arena, &body->label, label);
+    vec_push(el->arena, &body->label, ((Label){label, at}));
     return true;
 }
 
@@ -141,11 +142,30 @@ static bool enter(El *el, const Callable *c, Span at) {
     return true;
 }
 
+// After an error inside a body: where the body was applied, for the innermost few applications. A net is applied by the
+// file itself, which tells nothing.
+void note_application(El *el, const Callable *c, Span at) {
+    enum { MOST = 3 };
+    if (el->traced != diagnostics_count(el->d)) trace_from(el, NO_SPAN);
+    bool again = el->trace.file == at.file && el->trace.begin == at.begin && el->trace.end == at.end;
+    if (again || c->def->kind == N_NET || el->traces >= MOST) return;
+    report_note(el->d, at, "in `%s`, applied here", c->def->name);
+    el->trace = at;
+    el->traces++;
+}
+
+void trace_from(El *el, Span at) {
+    el->traced = diagnostics_count(el->d);
+    el->traces = 0;
+    el->trace = at;
+}
+
 // `from` and `at`: the scope and the span of the call.
 static Scope *body_scope(El *el, const Callable *c, const Scope *from, Span at) {
     Scope *s = scope_new(el, c->file->scope);
     s->place = mix(mix(mix(from->place, (uint64_t)at.begin), (uint64_t)at.end), el->iteration);
     s->callee = c->def;
+    s->applied = at;
     s->outputs = KID(c->def, 2);
     s->path = c->path ? c->path : "";
     s->instance = c->instance;
@@ -233,6 +253,7 @@ bool apply_scalar(El *el, Callable *c, Scope *s, const Node *callnode, const Val
         }
     el->hide_indices = true;
     ok = build(el, body, c->def->kid[3], out);
+    if (!ok) note_application(el, c, callnode ? callnode->span : c->def->span);
 done:
     el->hide_indices = hidden;
     el->depth--;
@@ -325,8 +346,8 @@ bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span a
         Value bound = value_tensor(t, v.span);
         scope_bind(el, body, p->name, bound);
     }
-    if (!run_block(el, body, def->kid[3])) goto done;
-    ok = collect_results(el, body, def, at, out);
+    ok = run_block(el, body, def->kid[3]) && collect_results(el, body, def, at, out);
+    if (!ok) note_application(el, c, at);
 done:
     el->depth--;
     return ok;
@@ -425,7 +446,7 @@ bool call(El *el, Scope *s, const Node *n, const Value *piped, int pipeds, Value
     }
     if (n->kind == N_PIPE || (n->kind != N_CALL && n->kind != N_NAME)) {
         report_error(el->d, n->span, "not-callable", "a function or module is needed after `|>`, found %s",
-                     node_kind_name[n->kind]);
+                     node_words(n));
         return false;
     }
     if (n->kind == N_CALL && KID(n, 1)) {

@@ -58,7 +58,7 @@ static const char *value_text(El *el, const Value *v) {
 }
 
 // `in low .. high` or `in [a, b]`.
-static bool check_domain(El *el, Scope *s, const Node *n, const Value *v, double *low, double *high) {
+static bool check_domain(El *el, Scope *s, const Node *n, Span at, const Value *v, double *low, double *high) {
     const Node *domain = KID(n, 1);
     *low = 1, *high = 0;
     if (!domain) return true;
@@ -71,7 +71,7 @@ static bool check_domain(El *el, Scope *s, const Node *n, const Value *v, double
         }
         *low = a.number, *high = b.number;
         if (v->kind == V_NUMBER && v->number >= a.number && v->number <= b.number) return true;
-        report_error(el->d, n->span, "out-of-range", "`%s` is %s, outside %g .. %g", n->name, value_text(el, v), a.number,
+        report_error(el->d, at, "out-of-range", "`%s` is %s, outside %g .. %g", n->name, value_text(el, v), a.number,
                      b.number);
         return false;
     }
@@ -82,7 +82,7 @@ static bool check_domain(El *el, Scope *s, const Node *n, const Value *v, double
         if (x->kind == V_TEXT && v->kind == V_TEXT && !strcmp(x->text, v->text)) return true;
         if (x->kind == V_NUMBER && v->kind == V_NUMBER && x->number == v->number) return true;
     }
-    report_error(el->d, n->span, "out-of-range", "`%s` is %s, not one of %s", n->name, value_text(el, v), value_text(el, &list));
+    report_error(el->d, at, "out-of-range", "`%s` is %s, not one of %s", n->name, value_text(el, v), value_text(el, &list));
     return false;
 }
 
@@ -93,10 +93,10 @@ static bool declare_option(El *el, File *f, const Node *n) {
     if (d) v = parse_define(el, d);
     else if (!evaluate(el, f->scope, n->kid[0], &v)) return false;
     if (v.kind != V_NUMBER && v.kind != V_TEXT && v.kind != V_LIST) {
-        report_error(el->d, n->span, "not-constant", "option `%s` must be a number, a string or a list", n->name);
+        report_error(el->d, n->kid[0]->span, "not-constant", "option `%s` must be a number, a string or a list", n->name);
         return false;
     }
-    if (!check_domain(el, f->scope, n, &v, &low, &high)) {
+    if (!check_domain(el, f->scope, n, d ? n->name_span : n->kid[0]->span, &v, &low, &high)) {
         if (d) report_help(el->d, "the value comes from -D %s=%s", d->name, d->value);
         return false;
     }
@@ -112,10 +112,10 @@ static bool declare_setting(El *el, File *f, const Node *n) {
     Setting set = {.name = n->name, .doc = n->doc, .scalar = -1};
     if (!evaluate(el, f->scope, n->kid[0], &v)) return false;
     if (v.kind != V_NUMBER && v.kind != V_TEXT) {
-        report_error(el->d, n->span, "not-constant", "the default of setting `%s` must be a number or a string", n->name);
+        report_error(el->d, n->kid[0]->span, "not-constant", "the default of setting `%s` must be a number or a string", n->name);
         return false;
     }
-    if (!check_domain(el, f->scope, n, &v, &set.low, &set.high)) return false;
+    if (!check_domain(el, f->scope, n, n->kid[0]->span, &v, &set.low, &set.high)) return false;
     if (v.kind == V_TEXT) {
         set.is_text = true;
         set.text = v.text;
@@ -151,7 +151,7 @@ static bool declare_axis(El *el, File *f, const Node *n) {
         a.dynamic = true;
         a.count = 1;
     } else if (value->kind == N_FROM_DATA) {
-        report_error(el->d, n->span, "axis-from-data", "the extent of axis `%s` comes from the data and must be given when "
+        report_error(el->d, n->name_span, "axis-from-data", "the extent of axis `%s` comes from the data and must be given when "
                      "compiling", n->name);
         report_help(el->d, "stmc -D %s=1000 …", n->name);
         return false;
@@ -302,7 +302,10 @@ static File *load(El *el, const Node *use, File *from) {
         if (!strcmp(el->sources->file.at[el->file.at[i]->source].path, path)) return el->file.at[i];
     int source = sources_read(el->sources, path);
     if (source < 0) {
-        report_error(el->d, use->span, "no-such-file", "cannot read %s: %s", path, strerror(errno));
+        int why = errno;
+        if (use->kind == N_NAME && why == ENOENT)
+            report_error(el->d, use->span, "no-such-file", "the standard library has no file `%s`", use->name);
+        else report_error(el->d, use->span, "no-such-file", "cannot read %s: %s", path, strerror(why));
         if (use->kind == N_NAME) report_help(el->d, "`use %s` means the standard library; a file of your own is use \"%s.stm\"",
                                              use->name, use->name);
         return NULL;
@@ -351,7 +354,18 @@ static bool check_unused_nets(El *el, const Node *file) {
         int count = inputs ? inputs->kids : 0;
         Value *input = NEW_ARRAY(el->arena, Value, count + 1), out;
         bool ok = true;
-        for (int k = 0; ok && k < count; k++) ok = evaluate(el, el->root, inputs->kid[k], &input[k]);
+        for (int k = 0; ok && k < count; k++) {
+            const Node *name = inputs->kid[k];
+            const Value *v = scope_find(el->root, name->name);
+            ok = v && v->kind == V_TENSOR;
+            if (!ok) {
+                report_error(el->d, name->span, "unknown-name", "net `%s` takes `%s`, which is no input of this file", n->name,
+                             name->name);
+                report_help(el->d, "declare it: input %s : f32[…]", name->name);
+                return false;
+            }
+            input[k] = value_tensor(v->tensor, name->span);
+        }
         el->generation++;
         c->path = "";
         c->instance = mix_text(1, n->name);

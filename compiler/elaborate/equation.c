@@ -34,7 +34,8 @@ bool is_scalar(El *el, const Node *n, const Value *v) {
     if (v->kind == V_TENSOR) {
         report_error(el->d, n->span, "needs-indices", "a tensor of shape %s stands here without indices",
                      shape_text(el, v->tensor));
-        report_help(el->d, "between brackets each of its %d axes needs a position", v->tensor->rank);
+        const char *name = n->kind == N_NAME ? n->name : "x";
+        report_help(el->d, "give each of its axes a position: %s[%s]", name, v->tensor->rank == 1 ? "i" : "i, j, …");
     } else {
         report_error(el->d, n->span, "not-a-number", "a number is needed here, found %s", value_kind_name(v));
     }
@@ -161,7 +162,9 @@ Tensor *emit(El *el, const char *name, const int *free, int frees, const int *re
     int axis[MAX_RANK], map[MAX_ENTRIES];
     for (int i = 0; i < reduceds; i++) dim[frees + i] = el->indices->at[reduced[i]].extent;
     for (int i = 0; i < frees; i++) dim[i] = el->indices->at[free[i]].extent;
-    if (!within_elements(el, frees + reduceds, dim, at) || !within_expression(el, value, at)) return NULL;
+    if (!within_elements(el, frees + reduceds, dim, at) || !within_dynamic(el, frees, dim, at) ||
+        !within_expression(el, value, at))
+        return NULL;
     for (int i = 0; i < MAX_ENTRIES; i++) map[i] = -1;
     for (int i = 0; i < frees; i++) {
         axis[i] = el->indices->at[free[i]].axis;
@@ -435,11 +438,6 @@ bool build(El *el, Scope *s, const Node *n, Value *out) {
         if (!is_scalar(el, n->kid[0], &a) || !is_scalar(el, n->kid[1], &b)) return false;
         return combine(el, s, n, n->name, &a, &b, out);
     case N_WHERE:
-        if (!KID(n, 2)) {
-            report_error(el->d, n->span, "where-else", "`value where condition` needs `else other` here");
-            report_help(el->d, "to skip elements of a reduction write the condition in its binder: sum[j where c] …");
-            return false;
-        }
         if (!build(el, s, n->kid[0], &a) || !build(el, s, n->kid[1], &b) || !build(el, s, n->kid[2], &c)) return false;
         if (!is_scalar(el, n->kid[0], &a) || !is_scalar(el, n->kid[1], &b) || !is_scalar(el, n->kid[2], &c)) return false;
         return select_values(el, n, &b, &a, &c, out);
@@ -464,7 +462,7 @@ bool build(El *el, Scope *s, const Node *n, Value *out) {
         a.span = n->kid[0]->span;
         return build_call(el, s, n->kid[1], &a, out);
     default:
-        report_error(el->d, n->span, "not-in-equation", "%s cannot stand inside an equation", node_kind_name[n->kind]);
+        report_error(el->d, n->span, "not-in-equation", "%s cannot stand inside an equation", node_words(n));
         return false;
     }
 }
@@ -489,7 +487,7 @@ static bool left_side(El *el, Scope *s, Indices *ix, const Node *dims) {
             const Node *m = member[k];
             if (m->kind != N_NAME && m->kind != N_BOUND) {
                 report_error(el->d, m->span, "left-side", "the left side of an equation takes index names, not %s",
-                             node_kind_name[m->kind]);
+                             node_words(m));
                 report_help(el->d, "select with `where`: y[i] = value where i == 0 else other");
                 return false;
             }

@@ -54,9 +54,10 @@ static bool set_pack(El *el, Indices *ix, int count, const Extent *dim, const in
         }
     }
     if (ix->pack_count != count) {
-        report_error(el->d, at, "pack-mismatch", "`..` stands for %d axes here and for %d elsewhere in this statement",
-                     count, ix->pack_count);
+        report_error(el->d, at, "pack-mismatch", "`..` stands for %d ax%s here and for %d elsewhere in this statement",
+                     count, count == 1 ? "is" : "es", ix->pack_count);
         if (ix->pack_count > 0) report_note(el->d, ix->at[ix->pack[0]].from, "the other place is here");
+        report_help(el->d, "give the axes that only one side has a name: y[.., j] = a[.., j] + b[j]");
         return false;
     }
     for (int i = 0; i < count; i++)
@@ -95,8 +96,8 @@ static bool infer_group(El *el, Scope *s, Indices *ix, const Node *g, Extent who
         goto bad;
     }
     if (product.count == 0 || whole.count % product.count || (product.axis >= 0 && product.axis != whole.axis)) goto bad;
-    return index_know(el, ix, unknown, (Extent){whole.count / product.count, product.axis >= 0 ? -1 : whole.axis}, -1,
-                      g->span);
+    Extent rest = {whole.count / product.count, product.axis >= 0 ? -1 : whole.axis};
+    return index_know(el, ix, unknown, rest, rest.count == 1 ? rest.axis : -1, g->span); // 3*spot rows by 3 are spots again
 bad:
     report_error(el->d, g->span, "group-mismatch", "the sizes in this group do not multiply to %s",
                  extent_text(el, whole, -1));
@@ -115,8 +116,11 @@ bool infer_dims(El *el, Scope *s, Indices *ix, const Node *dims, int rank, const
         return false;
     }
     if (pack ? rank < explicit : rank != explicit) {
-        report_error(el->d, dims->span, "rank-mismatch", "`%s` has %d axes, %d position%s given", what, rank, explicit,
-                     explicit == 1 ? " is" : "s are");
+        Tensor shape = {.rank = rank};
+        memcpy(shape.dim, dim, sizeof(Extent) * (size_t)rank);
+        memcpy(shape.axis, axis, sizeof(int) * (size_t)rank);
+        report_error(el->d, dims->span, "rank-mismatch", "`%s` has %d ax%s, %s; %d position%s given", what, rank,
+                     rank == 1 ? "is" : "es", shape_text(el, &shape), explicit, explicit == 1 ? " is" : "s are");
         if (declared.begin != declared.end) report_note(el->d, declared, "`%s` is defined here", what);
         return false;
     }

@@ -13,7 +13,8 @@
 //   apply.c      functions, modules, nets
 //   builtin.c    functions that the language itself knows
 //   body.c       statements
-//   jobs.c       train, evaluate, predict, embed, prepare
+//   train.c      train
+//   jobs.c       evaluate, predict, embed, prepare
 //   tests.c      test blocks
 #ifndef STMC_ELABORATE_INTERNAL_H
 #define STMC_ELABORATE_INTERNAL_H
@@ -82,6 +83,11 @@ typedef struct Binding {
     Value value;
 } Binding;
 
+typedef struct Label {
+    const char *name;
+    Span span;
+} Label;
+
 struct Scope {
     Scope *parent;
     VEC(Binding) binding;
@@ -90,7 +96,8 @@ struct Scope {
     uint64_t instance;
     const Node *outputs;   // PATTERNS whose declared shapes an equation's left side may use, or NULL
     const Node *callee;    // for messages
-    VEC(const char *) label;
+    Span applied;          // where the callee was applied
+    VEC(Label) label;
     uint64_t place;        // of the calls that led here: two uses of one function draw different numbers
     int random;            // draws made directly in this body, for their places
     Value *updates;        // OPTIMIZER: the parameter that `<-` may target
@@ -129,6 +136,7 @@ typedef struct ParamRecord {
     uint64_t instance;
     int generation;
     const Job *used_in;    // the last job that mentions it
+    Span applied;          // where the module was applied then
 } ParamRecord;
 
 typedef struct El El;
@@ -147,6 +155,8 @@ struct El {               // the elaborator
     int64_t steps;         // statements and calls elaborated so far, against endless unrolling
     const char *stack;     // a frame near the bottom of the stack, against its overflow
     bool too_large;        // a limit was reported; it is reported once
+    int traced, traces;    // the error that applications were last noted for, and how many
+    Span trace;            // the last of them
     ExprFacts *fact;       // table of expr_facts
     uint32_t facts, fact_room;
     uint64_t iteration;    // hash of the compile-time loop counters around
@@ -188,6 +198,7 @@ Value value_tensor(Tensor *t, Span span);
 Value value_extent(Extent e, int axis);
 const char *value_kind_name(const Value *v);
 bool value_is_constant(const Value *v);
+const char *node_words(const Node *n); // "a list": for messages
 bool constant_binary(El *el, Scope *s, const Node *n, const Value *a, const Value *b, Value *out);
 bool evaluate_integer(El *el, Scope *s, const Node *n, const char *what, int64_t *out);
 bool evaluate_condition(El *el, Scope *s, const Node *n, bool *out);
@@ -202,6 +213,7 @@ bool within_steps(El *el, Span at);                   // counts one statement or
 bool within_stack(El *el, Span at);
 bool within_expression(El *el, Expr *e, Span at);
 bool within_elements(El *el, int rank, const Extent *dim, Span at);
+bool within_dynamic(El *el, int rank, const Extent *dim, Span at); // dimensions of a tensor
 bool extent_times(El *el, Extent a, Extent b, Span at, Extent *out);
 const ExprFacts *expr_facts(El *el, const Expr *e);
 
@@ -261,6 +273,8 @@ bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span a
 bool bind_options(El *el, Scope *s, const Node *def, const Node *call, int first, Scope *into, Value *list,
                   const Value *lead, int leads);
 bool resolve_callable(El *el, Scope *s, const Node *n, Value *out);
+void note_application(El *el, const Callable *c, Span at);
+void trace_from(El *el, Span at); // the error just reported stands at `at` already: no note for that application
 bool inside_scalar_function(El *el, Span at); // reports; false
 bool call_along(El *el, Scope *s, const Node *n, Value *out);
 bool apply_scalar(El *el, Callable *c, Scope *s, const Node *call, const Value *arg, int args, Value *out);
@@ -276,12 +290,18 @@ bool run_block(El *el, Scope *s, const Node *block);
 bool run_statement(El *el, Scope *s, const Node *n);
 bool bind_results(El *el, Scope *s, const Node *statement, const Value *v);
 
-// ---- jobs.c
-bool elaborate_jobs(El *el, const Node *file);
+// ---- param.c
 bool add_param(El *el, Scope *s, const Node *n);
 Tensor *scalar_input(El *el, const char *name, ElementType type);
+
+// ---- jobs.c
+bool elaborate_jobs(El *el, const Node *file);
 bool value_output(El *el, const char *name, const Value *v, Span at);
-bool request_gradients(El *el, Tensor *loss, const char *const *frozen, int frozens);
+
+// ---- train.c
+bool train_job(El *el, const Node *job, const Node *evaluate_job);
+bool train_loss(El *el, const Node *job, Value *loss);
+bool request_gradients(El *el, Tensor *loss, const Node *const *freeze, int freezes);
 Tensor *gradient_of(El *el, const Tensor *param);
 
 // ---- elaborate.c

@@ -94,6 +94,16 @@ bool within_elements(El *el, int rank, const Extent *dim, Span at) {
                  "check the sizes of its axes");
 }
 
+bool within_dynamic(El *el, int rank, const Extent *dim, Span at) {
+    enum { MOST = 2 }; // what the plan's offsets can express
+    int count = 0;
+    for (int i = 0; i < rank; i++) count += dim[i].axis >= 0;
+    if (count <= MOST) return true;
+    report_error(el->d, at, "dynamic-limit", "this tensor has %d dynamic dimensions; at most %d can be planned", count, MOST);
+    report_help(el->d, "give one of the axes a number, or compute with fewer of them at a time");
+    return false;
+}
+
 bool extent_times(El *el, Extent a, Extent b, Span at, Extent *out) {
     if (a.axis >= 0 && b.axis >= 0) {
         report_error(el->d, at, "bad-extent", "a size cannot be the product of the dynamic axes %s and %s",

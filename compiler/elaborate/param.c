@@ -112,7 +112,7 @@ bool add_param(El *el, Scope *s, const Node *n) {
     if (!element_type(el, n, &type) || !resolve_dims(el, s, KID(n, 0), &rank, dim, axis)) return false;
     for (int i = 0; i < rank; i++)
         if (dim[i].axis >= 0) {
-            report_error(el->d, n->span, "dynamic-parameter", "`%s` cannot have the dynamic axis %s: its size is not known "
+            report_error(el->d, n->name_span, "dynamic-parameter", "`%s` cannot have the dynamic axis %s: its size is not known "
                          "when compiling", n->name, el->program->axis.at[dim[i].axis].name);
             return false;
         }
@@ -122,8 +122,10 @@ bool add_param(El *el, Scope *s, const Node *n) {
         ParamRecord *r = &el->param.at[i];
         if (r->tensor->name != path) continue;
         if (r->generation == el->generation && r->instance != s->instance && r->used_in == el->job) {
-            report_error(el->d, n->name_span, "duplicate-parameter", "parameter `%s` exists already", path);
-            report_note(el->d, r->tensor->span, "it comes from here too: two modules without labels share a path");
+            report_error(el->d, s->applied, "duplicate-parameter", "`%s` has a parameter `%s`, which exists already",
+                         s->callee->name, path);
+            trace_from(el, s->applied);
+            report_note(el->d, r->applied, "it is made here: two modules without labels share a path");
             report_help(el->d, "give the modules labels: x |> fc1: linear(8) |> fc2: linear(8)");
             return false;
         }
@@ -137,6 +139,7 @@ bool add_param(El *el, Scope *s, const Node *n) {
         r->generation = el->generation;
         r->instance = s->instance;
         r->used_in = el->job;
+        r->applied = s->applied;
         scope_bind(el, s, n->name, value_tensor(r->tensor, n->name_span));
         return true;
     }
@@ -144,7 +147,7 @@ bool add_param(El *el, Scope *s, const Node *n) {
     for (int i = 0; i < rank; i++) t->axis[i] = axis[i];
     t->span = n->name_span;
     t->weight = n->kind == N_STATE && !s->updates && strncmp(path, "schedule.", 9) != 0;
-    vec_push(el->arena, &el->param, ((ParamRecord){t, s->instance, el->generation, el->job}));
+    vec_push(el->arena, &el->param, ((ParamRecord){t, s->instance, el->generation, el->job, s->applied}));
     if (!first_value(el, s, n, t)) return false;
     scope_bind(el, s, n->name, value_tensor(t, n->name_span));
     return true;

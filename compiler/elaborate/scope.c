@@ -15,6 +15,7 @@ Scope *scope_new(El *el, Scope *parent) {
         s->place = parent->place;
         s->outputs = parent->outputs;
         s->callee = parent->callee;
+        s->applied = parent->applied;
         s->updates = parent->updates;
     } else {
         s->path = "";
@@ -89,6 +90,26 @@ const char *value_kind_name(const Value *v) {
     case V_CALLABLE: return "a function or module";
     }
     return "?";
+}
+
+const char *node_words(const Node *n) {
+    switch (n->kind) {
+    case N_NUMBER: return "a number";
+    case N_STRING: return "a string";
+    case N_BOOL: return "a boolean";
+    case N_LIST: return "a list";
+    case N_TUPLE: return "a tuple";
+    case N_RANGE: return "a range";
+    case N_UNARY: case N_BINARY: case N_WHERE: case N_IF_EXPR: return "an operation";
+    case N_INDEXED: return "an element of a tensor";
+    case N_REDUCE: return "a reduction";
+    case N_CALL: return "an application";
+    case N_LABELLED: return "a label";
+    case N_PIPE: return "a pipe";
+    case N_GROUP: return "a group of indices";
+    case N_ELLIPSIS: return "`..`";
+    default: return node_kind_name[n->kind];
+    }
 }
 
 bool value_is_constant(const Value *v) {

@@ -113,7 +113,7 @@ bool resolve_dims(El *el, Scope *s, const Node *dims, int *rank, Extent *dim, in
         if (!resolve_extent(el, s, d, &dim[*rank], &axis[*rank])) return false;
         (*rank)++;
     }
-    return within_elements(el, *rank, dim, dims->span);
+    return within_elements(el, *rank, dim, dims->span) && within_dynamic(el, *rank, dim, dims->span);
 too_many:
     report_error(el->d, dims->span, "rank-limit", "a tensor can have at most %d dimensions", MAX_RANK);
     return false;

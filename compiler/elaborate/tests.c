@@ -51,7 +51,7 @@ static bool as_parameter(El *el, Scope *s, const Node *n, bool *done) {
     memcpy(p->axis, t->axis, sizeof p->axis);
     p->init = t->id;
     vec_push(el->arena, &el->init->update, ((Update){p->id, t->id}));
-    vec_push(el->arena, &el->param, ((ParamRecord){p, s->instance, el->generation, el->job}));
+    vec_push(el->arena, &el->param, ((ParamRecord){p, s->instance, el->generation, el->job, n->span}));
     scope_bind(el, s, n->kid[0]->name, value_tensor(p, n->kid[0]->span));
     *done = true;
     return true;

@@ -227,7 +227,9 @@ Position position_var(int var) {
     return (Position){.terms = 1, .term = {{var, 1}}, .divide = 1, .guarded = true};
 }
 
-Position position_const(int64_t offset) { return (Position){.offset = offset, .divide = 1, .guarded = true}; }
+Position position_const(int64_t offset) {
+    return (Position){.offset = offset, .divide = 1, .guarded = true};
+}
 
 bool position_is_var(const Position *p, int *var) {
     if (p->gather != NULL || p->terms != 1 || p->term[0].coef != 1 || p->offset != 0 || p->divide != 1 ||

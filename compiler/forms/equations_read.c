@@ -22,7 +22,7 @@ static const int8_t op_arity[OP_COUNT] = {
 static const char *const kind_text[] = {"input", "scalar", "param", "state", "temp"};
 static const char *const reduce_text[] = {"", "sum", "max", "min", "prod", "argmax", "argmin"};
 
-enum { MAX_DEPTH = 10000 };
+enum { MAX_DEPTH = 4000 };
 
 // `stop` is where a message leaves to: reading has no other failure.
 typedef struct Reader {
@@ -62,8 +62,12 @@ static void need(Reader *r, const char *mark) {
     if (!accept(r, mark)) fail(r, arena_format(r->arena, "`%s`", mark));
 }
 
-static bool is_letter(char c) { return isalpha((unsigned char)c) || c == '_'; }
-static bool is_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
+static bool is_letter(char c) {
+    return isalpha((unsigned char)c) || c == '_';
+}
+static bool is_word(char c) {
+    return isalnum((unsigned char)c) || c == '_';
+}
 
 static bool accept_word(Reader *r, const char *word) {
     blanks(r);

@@ -24,10 +24,10 @@ typedef struct Verifier {
     const Program *p;
     const Job *job;
     const Equation *eq;
-    int number;              // of the equation in its job
-    uint8_t *defined;        // by tensor: 1 may be read now
-    int *definer;            // by tensor: job that defines it, or -1
-    const Expr **seen;       // open addressing: expressions of this equation checked already
+    int number;        // of the equation in its job
+    uint8_t *defined;  // by tensor: 1 may be read now
+    int *definer;      // by tensor: job that defines it, or -1
+    const Expr **seen; // open addressing: expressions of this equation checked already
     uint32_t count, room;
 } Verifier;
 
@@ -44,14 +44,18 @@ static const char *broken(const Verifier *v, const char *what) {
     return v->job != NULL ? arena_format(a, "job %s: %s", v->job->name, what) : what;
 }
 
-static bool is_int(ElementType t) { return t == T_I32 || t == T_I64 || t == T_U8; }
+static bool is_int(ElementType t) {
+    return t == T_I32 || t == T_I64 || t == T_U8;
+}
 
 static bool valid_extent(const Program *p, Extent e) {
     return e.count >= 0 && e.count < (INT64_C(1) << 50) &&
            (e.axis < 0 || (e.axis < p->axis.count && p->axis.at[e.axis].dynamic));
 }
 
-static bool valid_tensor(const Program *p, int id) { return id >= 0 && id < p->tensor.count; }
+static bool valid_tensor(const Program *p, int id) {
+    return id >= 0 && id < p->tensor.count;
+}
 
 // ---- ranges
 static bool add_to(int64_t *x, int64_t a, int64_t b) { // *x += a * b
@@ -59,7 +63,9 @@ static bool add_to(int64_t *x, int64_t a, int64_t b) { // *x += a * b
     return !__builtin_mul_overflow(a, b, &m) && !__builtin_add_overflow(*x, m, x);
 }
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
+static int64_t floor_div(int64_t a, int64_t b) {
+    return a / b - (a % b != 0 && (a % b < 0) != (b < 0));
+}
 
 // True when the position is inside `dim` for all values of the variables of `eq` and every size >= 1 of the axes.
 static bool always_inside(const Equation *eq, const Position *p, Extent dim) {
@@ -185,8 +191,9 @@ static const char *check_expr(Verifier *v, const Expr *e) {
         if (!valid_tensor(v->p, e->tensor)) return BROKEN(v, "a read of tensor %d, which there is not", e->tensor);
         const Tensor *t = v->p->tensor.at[e->tensor];
         if (e->rank != t->rank) return BROKEN(v, "tensor %d has rank %d, read with %d", t->id, t->rank, e->rank);
-        if (e->type != t->type) return BROKEN(v, "tensor %d is %s, read as %s", t->id, element_type_name[t->type],
-                                              element_type_name[e->type]);
+        if (e->type != t->type)
+            return BROKEN(v, "tensor %d is %s, read as %s", t->id, element_type_name[t->type],
+                          element_type_name[e->type]);
         if (!v->defined[t->id])
             return BROKEN(v, "tensor %d (%s) is read before an equation of this job defines it", t->id,
                           t->name != NULL ? t->name : "");
@@ -244,7 +251,8 @@ static const char *check_equation(Verifier *v, const Equation *eq) {
     }
     if (eq->free != out->rank) return BROKEN(v, "%d free variables for rank %d", eq->free, out->rank);
     for (int i = 0; i < out->rank; i++)
-        if (!extent_same(eq->var[i].extent, out->dim[i])) return BROKEN(v, "variable %d is not as long as its dimension", i);
+        if (!extent_same(eq->var[i].extent, out->dim[i]))
+            return BROKEN(v, "variable %d is not as long as its dimension", i);
     if (eq->reduce == REDUCE_NONE && eq->vars != eq->free) return BROKEN(v, "reduced variables without a reduction");
     bool arg = eq->reduce == REDUCE_ARGMAX || eq->reduce == REDUCE_ARGMIN;
     if (arg && t == T_BOOL) return BROKEN(v, "argmax of bool");
@@ -307,7 +315,8 @@ static const char *check_job(Verifier *v, int number) {
             for (int k = 0; k < job->gradient.count; k++) v->defined[job->gradient.at[k].source] = 1;
         if (i == job->equation.count) break;
         const Equation *eq = job->equation.at[i];
-        if (!valid_tensor(p, eq->out)) return BROKEN(v, "equation %d defines tensor %d, which there is not", i, eq->out);
+        if (!valid_tensor(p, eq->out))
+            return BROKEN(v, "equation %d defines tensor %d, which there is not", i, eq->out);
         v->eq = eq;
         v->number = i;
         const char *wrong = check_equation(v, eq);
@@ -323,11 +332,13 @@ static const char *check_job(Verifier *v, int number) {
         const Tensor *t = p->tensor.at[u.target], *s = p->tensor.at[u.source];
         if (t->kind != TENSOR_PARAM && t->kind != TENSOR_STATE)
             return BROKEN(v, "an update of tensor %d, which is neither parameter nor state", t->id);
-        if (!v->defined[s->id]) return BROKEN(v, "the update of tensor %d takes %d, which nothing defines", t->id, s->id);
+        if (!v->defined[s->id])
+            return BROKEN(v, "the update of tensor %d takes %d, which nothing defines", t->id, s->id);
         if (t->type != s->type || t->rank != s->rank)
             return BROKEN(v, "the update of tensor %d takes another type or rank", t->id);
         for (int k = 0; k < t->rank; k++)
-            if (!extent_same(s->dim[k], t->dim[k])) return BROKEN(v, "the update of tensor %d has another shape", t->id);
+            if (!extent_same(s->dim[k], t->dim[k]))
+                return BROKEN(v, "the update of tensor %d has another shape", t->id);
         for (int k = 0; k < i; k++)
             if (job->update.at[k].target == u.target) return BROKEN(v, "tensor %d is updated twice", u.target);
     }

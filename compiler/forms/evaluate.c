@@ -38,7 +38,9 @@ typedef struct Evaluator {
     const char *error;
 } Evaluator;
 
-static int64_t size_of(const Values *v, Extent e) { return e.axis < 0 ? e.count : e.count * v->axis[e.axis]; }
+static int64_t size_of(const Values *v, Extent e) {
+    return e.axis < 0 ? e.count : e.count * v->axis[e.axis];
+}
 
 Values *values_new(Arena *arena, const Program *p, const int64_t *axis_value) {
     Values *v = NEW(arena, Values);
@@ -86,7 +88,8 @@ static double digamma(double x) {
     if (x < 0) return digamma(1 - x) - 3.14159265358979323846 / tan(3.14159265358979323846 * x);
     for (; x < 10; x += 1) shift -= 1 / x;
     double y = 1 / (x * x);
-    double tail = y * (1.0 / 12 - y * (1.0 / 120 - y * (1.0 / 252 - y * (1.0 / 240 - y * (1.0 / 132 - y * 691.0 / 32760)))));
+    double tail =
+        y * (1.0 / 12 - y * (1.0 / 120 - y * (1.0 / 252 - y * (1.0 / 240 - y * (1.0 / 132 - y * 691.0 / 32760)))));
     return shift + log(x) - 0.5 / x - tail;
 }
 
@@ -237,10 +240,9 @@ static int64_t offset_of(Evaluator *ev, const Tensor *t, const Position *at, con
                 x = (int64_t)eval(ev, gather[i]);
                 if (x < 0 || x >= size) {
                     if (ev->error == NULL)
-                        ev->error = arena_format(ev->v->arena,
-                                                 "tensor %d (%s) is read at %lld of dimension %d, which has %lld elements",
-                                                 t->id, t->name != NULL ? t->name : "", (long long)x, i,
-                                                 (long long)size);
+                        ev->error = arena_format(
+                            ev->v->arena, "tensor %d (%s) is read at %lld of dimension %d, which has %lld elements",
+                            t->id, t->name != NULL ? t->name : "", (long long)x, i, (long long)size);
                     return -1;
                 }
                 offset += x * stride;

@@ -47,7 +47,9 @@ static void quoted(Text *out, const char *text) {
     text_add(out, "\"");
 }
 
-static void word(Text *out, const char *text) { text_add(out, "%s", text == NULL || *text == 0 ? "-" : text); }
+static void word(Text *out, const char *text) {
+    text_add(out, "%s", text == NULL || *text == 0 ? "-" : text);
+}
 
 static void axis_text(Text *out, const StmPlan *plan, int axis) {
     if (axis < plan->axes) text_add(out, "%s", plan->axis[axis].name);
@@ -158,7 +160,9 @@ static void print_job(const StmPlan *plan, const StmJob *job, Text *out) {
     for (int i = 0; i < job->outputs; i++) {
         text_add(out, "  output ");
         quoted(out, job->output[i].name);
-        text_add(out, " %d\n", job->output[i].buffer);
+        text_add(out, " %d", job->output[i].buffer);
+        if (job->output[i].tensor != job->buffer[job->output[i].buffer].tensor) text_add(out, " %d", job->output[i].tensor);
+        text_add(out, "\n");
     }
     text_add(out, "end\n");
 }
@@ -171,7 +175,10 @@ void plan_print(const StmPlan *plan, Text *out) {
     text_add(out, "\n");
     for (int i = 0; i < plan->axes; i++) {
         const StmAxis *a = &plan->axis[i];
-        text_add(out, "axis %d %s %s %lld ", i, a->name, a->dynamic ? "dynamic" : a->from_data ? "data" : "constant",
+        text_add(out, "axis %d %s %s %lld ", i, a->name,
+                 a->dynamic     ? "dynamic"
+                 : a->from_data ? "data"
+                                : "constant",
                  (long long)a->count);
         quoted(out, a->doc);
         text_add(out, "\n");
@@ -213,8 +220,8 @@ void plan_print_slices(const StmPlan *plan, int number, Text *out) {
         for (int i = 0; i < job->buffers; i++) {
             const StmBuffer *b = &job->buffer[i];
             if (b->group != g) continue;
-            text_add(out, "  [%d,%d] = %lld @ %lld  # %s\n", b->first, b->last, (long long)b->bytes, (long long)b->offset,
-                     b->tensor < 0 ? "workspace" : plan->tensor[b->tensor].name);
+            text_add(out, "  [%d,%d] = %lld @ %lld  # %s\n", b->first, b->last, (long long)b->bytes,
+                     (long long)b->offset, b->tensor < 0 ? "workspace" : plan->tensor[b->tensor].name);
         }
     }
 }

@@ -10,27 +10,27 @@
 
 // One run of a kernel: argument i of the kernel is the storage of program tensor tensor[i].
 typedef struct KernelCall {
-    Kernel *kernel;      // shared by all calls of equal structure
-    int *tensor;         // one per Kernel.buffer
-    Extent extent[2];    // step extents: what Extent.axis == program axes + i stands for in this call
+    Kernel *kernel;   // shared by all calls of equal structure
+    int *tensor;      // one per Kernel.buffer
+    Extent extent[2]; // step extents: what Extent.axis == program axes + i stands for in this call
     int extents;
-    const char *origin;  // module path of its first equation
-    int64_t flops;       // of this call at the bound extents
+    const char *origin; // module path of its first equation
+    int64_t flops;      // of this call at the bound extents
 } KernelCall;
 
 typedef struct JobCalls {
     Job *job;
-    VEC(KernelCall) call;  // in execution order
-    VEC(Update) in_place;  // the kernel that computes `source` writes the block of `target` directly
-    VEC(Update) copy;      // copied at the end of the step
-    VEC(Update) alias;     // view: `target` is another shape of `source`'s storage
-    VEC(int) zero;         // tensors that are zeroed before the first call that writes them (scatters)
+    VEC(KernelCall) call; // in execution order
+    VEC(Update) in_place; // the kernel that computes `source` writes the block of `target` directly
+    VEC(Update) copy;     // copied at the end of the step
+    VEC(Update) alias;    // view: `target` is another shape of `source`'s storage
+    VEC(int) zero;        // tensors that are zeroed before the first call that writes them (scatters)
 } JobCalls;
 
 typedef struct KernelProgram {
     Program *program;
-    VEC(Kernel *) kernel;  // kernel.at[i]->id == i
-    VEC(JobCalls) job;     // in the order of program->job
+    VEC(Kernel *) kernel; // kernel.at[i]->id == i
+    VEC(JobCalls) job;    // in the order of program->job
 } KernelProgram;
 
 // What a target says about a kernel's code (the CPU's CpuLowering in the words of the plan).
@@ -46,19 +46,20 @@ typedef struct KernelCode {
     } phase[CODE_MAX_PHASES];
     int workspaces;
     struct {
-        int axis[2];           // bytes per unit of extent(axis[0]) * extent(axis[1]); -1: factor 1
+        int axis[2]; // bytes per unit of extent(axis[0]) * extent(axis[1]); -1: factor 1
         int64_t bytes;
     } workspace[CODE_MAX_WORKSPACES];
 } KernelCode;
 
-int64_t extent_bound(const Program *p, Extent e);           // value at the plan's bounds; step extents count as 1
-int64_t element_size(const Program *p, ElementType type);   // bytes in memory
+int64_t extent_bound(const Program *p, Extent e);         // value at the plan's bounds; step extents count as 1
+int64_t element_size(const Program *p, ElementType type); // bytes in memory
 const char *element_type_text(const Program *p, ElementType type);
 int64_t tensor_elements(const Program *p, const Tensor *t); // at the bounds
 
 // `name` text of spec/program.md. Deterministic.
 void plan_print(const StmPlan *plan, Text *out);
-// Liveness in the style of "slices [first,last] = bytes @ offset": one line per arena slice, for tests and --emit plan -v.
+// Liveness in the style of "slices [first,last] = bytes @ offset": one line per arena slice, for tests and --emit plan
+// -v.
 void plan_print_slices(const StmPlan *plan, int job, Text *out);
 // Bytes that the job's arena takes at the bound extents (or at `extent`, one value per axis).
 int64_t plan_arena_bytes(const StmPlan *plan, int job, const int64_t *extent);

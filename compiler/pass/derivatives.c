@@ -2,10 +2,16 @@
 // tests/passes/differentiate_test.c walks the table and compares each with central differences.
 #include "pass/gradient.h"
 
-static Expr *op1(Job *job, ScalarOp op, Expr *a) { return expr_op(job, op, a, NULL, NULL); }
-static Expr *op2(Job *job, ScalarOp op, Expr *a, Expr *b) { return expr_op(job, op, a, b, NULL); }
+static Expr *op1(Job *job, ScalarOp op, Expr *a) {
+    return expr_op(job, op, a, NULL, NULL);
+}
+static Expr *op2(Job *job, ScalarOp op, Expr *a, Expr *b) {
+    return expr_op(job, op, a, b, NULL);
+}
 
-static Expr *quotient(Job *job, Expr *a, Expr *b) { return a == NULL ? NULL : op2(job, OP_DIV, a, b); }
+static Expr *quotient(Job *job, Expr *a, Expr *b) {
+    return a == NULL ? NULL : op2(job, OP_DIV, a, b);
+}
 
 // d a^b / da = b * a^(b-1): plain products for small constant powers; at b = 0 exactly zero, whatever a is.
 static Expr *power_by_base(Job *job, Expr *a, Expr *b) {

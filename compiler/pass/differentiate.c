@@ -2,16 +2,16 @@
 // requires: verified equations; leaves: every gradient request of the job replaced by equations that define its tensor,
 // placed right after the loss; forward equations untouched.
 //
-// For each equation on a path from a requested tensor to the loss, in reverse: the adjoint of its tensor is seeded through
-// the reduction (sum: broadcast; max, min: the first extreme, by an argmax equation; prod: the product of the others),
-// pushed through the expression by the rules of derivatives.c, and the adjoint of each read is inverted by invert.c into
-// an equation over the tensor that was read. Summands of one adjoint are added in a fixed order.
+// For each equation on a path from a requested tensor to the loss, in reverse: the adjoint of its tensor is seeded
+// through the reduction (sum: broadcast; max, min: the first extreme, by an argmax equation; prod: the product of the
+// others), pushed through the expression by the rules of derivatives.c, and the adjoint of each read is inverted by
+// invert.c into an equation over the tensor that was read. Summands of one adjoint are added in a fixed order.
 #include "pass/gradient.h"
 #include "pass/pass.h"
 
 typedef struct Adjoint {
     int tensor;     // that holds it, or -1
-    Expr *constant; // when every element is this constant
+    Expr *constant; // when every element is this constant or number of rank 0
 } Adjoint;
 
 typedef struct Leaf { // a read of the equation being differentiated and its adjoint so far
@@ -27,7 +27,8 @@ typedef struct Pass {
     ExprMap active;    // memo: expression varies with a requested tensor
 } Pass;
 
-Tensor *gradient_temp(Gradient *g, const char *base, const char *suffix, ElementType type, int rank, const Extent *dim) {
+Tensor *gradient_temp(Gradient *g, const char *base, const char *suffix, ElementType type, int rank,
+                      const Extent *dim) {
     char *name = arena_format(g->arena, "%s.%s", base != NULL && *base != 0 ? base : "value", suffix);
     return program_tensor(g->p, TENSOR_TEMP, g->p->names != NULL ? intern_z(g->p->names, name) : name, type, rank, dim);
 }
@@ -50,7 +51,9 @@ static bool is_active(Pass *pass, const Expr *e) {
     return active;
 }
 
-static bool passes_gradient(Reduce r) { return r != REDUCE_ARGMAX && r != REDUCE_ARGMIN; }
+static bool passes_gradient(Reduce r) {
+    return r != REDUCE_ARGMAX && r != REDUCE_ARGMIN;
+}
 
 // ---- through an expression
 typedef struct Sweep {
@@ -151,7 +154,8 @@ static void sweep(Sweep *s, Expr *root, Expr *seed) {
             want[i] = false;
         }
         Expr *y = e == s->root && s->root_value != NULL ? s->root_value : e;
-        if (!derivative(job, e, y, g, want, out)) DIE("primitive %d is marked differentiable and has no rule", (int)e->op);
+        if (!derivative(job, e, y, g, want, out))
+            DIE("primitive %d is marked differentiable and has no rule", (int)e->op);
         for (int i = 0; i < e->arity; i++)
             if (want[i] && out[i] != NULL)
                 expr_map_put(&adjoint, e->arg[i], add(job, expr_map_get(&adjoint, e->arg[i]), out[i]));
@@ -171,7 +175,8 @@ static Equation *emit(Pass *pass, const Equation *like, const Tensor *out) {
 }
 
 // An equation over the free variables of `eq` that reduces `value` over its reduced ones; read at the free variables.
-static Expr *emit_reduction(Pass *pass, const Equation *eq, const char *suffix, Reduce reduce, ElementType type, Expr *value) {
+static Expr *emit_reduction(Pass *pass, const Equation *eq, const char *suffix, Reduce reduce, ElementType type,
+                            Expr *value) {
     const Tensor *y = pass->g.p->tensor.at[eq->out];
     const Tensor *t = gradient_temp(&pass->g, y->name, suffix, type, y->rank, y->dim);
     Equation *made = emit(pass, eq, t);
@@ -187,7 +192,8 @@ static Expr *reduced_number(Job *job, const Equation *eq) {
     Expr *n = NULL;
     for (int i = eq->free; i < eq->vars; i++) {
         Expr *x = expr_index(job, i);
-        if (n != NULL) x = expr_op(job, OP_IADD, expr_op(job, OP_IMUL, n, int_extent(job, eq->var[i].extent), NULL), x, NULL);
+        if (n != NULL)
+            x = expr_op(job, OP_IADD, expr_op(job, OP_IMUL, n, int_extent(job, eq->var[i].extent), NULL), x, NULL);
         n = x;
     }
     return n == NULL ? int_const(job, 0) : n;
@@ -198,15 +204,16 @@ static Expr *product_of_others(Pass *pass, const Equation *eq, Expr *value) {
     Job *job = pass->g.job;
     Expr *zero = expr_op(job, OP_EQ, value, real(job, 0), NULL), *one = real(job, 1);
     Expr *zeros = emit_reduction(pass, eq, "zeros", REDUCE_SUM, T_REAL, where(job, zero, one));
-    Expr *rest = emit_reduction(pass, eq, "nonzero_product", REDUCE_PROD, T_REAL,
-                                expr_op(job, OP_SELECT, zero, one, value));
+    Expr *rest =
+        emit_reduction(pass, eq, "nonzero_product", REDUCE_PROD, T_REAL, expr_op(job, OP_SELECT, zero, one, value));
     Expr *at_zero = where(job, expr_op(job, OP_EQ, zeros, one, NULL), rest);
-    Expr *elsewhere = where(job, expr_op(job, OP_EQ, zeros, real(job, 0), NULL), expr_op(job, OP_DIV, rest, value, NULL));
+    Expr *elsewhere =
+        where(job, expr_op(job, OP_EQ, zeros, real(job, 0), NULL), expr_op(job, OP_DIV, rest, value, NULL));
     return expr_op(job, OP_SELECT, zero, at_zero, elsewhere);
 }
 
-// A random number is keyed by the element of the equation it stands in. The adjoint equations run over other variables, so
-// they read it from a tensor.
+// A random number is keyed by the element of the equation it stands in. The adjoint equations run over other variables,
+// so they read it from a tensor.
 typedef struct Drawn {
     Pass *pass;
     const Equation *eq;
@@ -357,7 +364,7 @@ static void settle(Pass *pass, int t, const Equation *like) {
         sum = add(pass->g.job, sum, value);
     }
     if (sum == NULL) sum = real(pass->g.job, 0);
-    if (!wanted && sum->op == OP_CONST) {
+    if (!wanted && (sum->op == OP_CONST || (sum->op == OP_READ && sum->rank == 0 && of->rank > 0))) {
         a->constant = sum;
         return;
     }

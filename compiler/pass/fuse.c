@@ -1,5 +1,5 @@
-// Fusion: equations -> kernels and calls. This file holds the graph and the order of the steps; what is fused is decided in
-// fuse_group.c, the order of the kernels in fuse_order.c, and kernels are built in fuse_build.c.
+// Fusion: equations -> kernels and calls. This file holds the graph and the order of the steps; what is fused is
+// decided in fuse_group.c, the order of the kernels in fuse_order.c, and kernels are built in fuse_build.c.
 //
 // Requires jobs prepared by layout_job. Leaves a KernelProgram in which kernels of equal structure are one kernel.
 #include "pass/fuse_internal.h"
@@ -12,7 +12,8 @@ const FusePolicy fuse_default = {
     .row_elements = 8192,
     .small_elements = 4096,
     .most_buffers = 24,
-    .contraction_flops = 4096,
+    .contraction_flops = 1 << 15,
+    .random_elements = 1 << 18,
 };
 
 int graph_new_set(Graph *g, int size) {

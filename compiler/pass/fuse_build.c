@@ -1,11 +1,11 @@
 // Fusion, kernels: a group of equations becomes one Kernel and the call that binds its arguments.
 //
-// Outer variables come in the storage order of the largest result, so that neighbouring iterations touch neighbouring memory;
-// inner variables of the members are shared when their extents agree. A result that later members read goes through a
-// local when it has no inner variables (a register) and through its buffer otherwise. Stores come after all computing in
-// kernels without inner variables, which is what makes updates in place safe.
-// A kernel whose arguments are all walked in storage order becomes one loop over a flat range whose length is a step extent, so
-// that one kernel serves tensors of every shape.
+// Outer variables come in the storage order of the largest result, so that neighbouring iterations touch neighbouring
+// memory; inner variables of the members are shared when their extents agree. A result that later members read goes
+// through a local when it has no inner variables (a register) and through its buffer otherwise. Stores come after all
+// computing in kernels without inner variables, which is what makes updates in place safe. A kernel whose arguments are
+// all walked in storage order becomes one loop over a flat range whose length is a step extent, so that one kernel
+// serves tensors of every shape.
 #include "pass/fuse_internal.h"
 
 #include <string.h>
@@ -66,7 +66,9 @@ static int new_local(Build *b, ElementType type, int rank, const Extent *dim) {
     return b->k->local.count - 1;
 }
 
-static Expr *leaf(Build *b, const Expr *like) { return arena_copy(b->g->arena, like, sizeof *like); }
+static Expr *leaf(Build *b, const Expr *like) {
+    return arena_copy(b->g->arena, like, sizeof *like);
+}
 
 static Expr *translate(Build *b, const Expr *e);
 
@@ -103,11 +105,18 @@ static Expr *translate_read(Build *b, const Expr *e) {
     return made;
 }
 
-// Arguments of commutative primitives are ordered by structure, so that layers of equal shape give equal kernels whatever
-// the numbers of their tensors.
+// Arguments of commutative primitives are ordered by structure, so that layers of equal shape give equal kernels
+// whatever the numbers of their tensors.
 static bool commutes(ScalarOp op) {
     switch (op) {
-    case OP_ADD: case OP_MUL: case OP_IADD: case OP_IMUL: case OP_AND: case OP_OR: case OP_EQ: case OP_NE: return true;
+    case OP_ADD:
+    case OP_MUL:
+    case OP_IADD:
+    case OP_IMUL:
+    case OP_AND:
+    case OP_OR:
+    case OP_EQ:
+    case OP_NE: return true;
     default: return false;
     }
 }
@@ -130,7 +139,8 @@ static uint64_t read_structure(Build *b, const Expr *e, uint64_t h) {
             continue;
         }
         uint64_t terms = 0; // of any order
-        for (int i = 0; i < p->terms; i++) terms += mix((uint64_t)b->var[p->term[i].var] + 1, (uint64_t)p->term[i].coef);
+        for (int i = 0; i < p->terms; i++)
+            terms += mix((uint64_t)b->var[p->term[i].var] + 1, (uint64_t)p->term[i].coef);
         h = mix(mix(mix(mix(h, terms), (uint64_t)p->offset), (uint64_t)p->divide), (uint64_t)p->modulo * 2 + p->exact);
     }
     return h;
@@ -272,7 +282,8 @@ static int build_member(Build *b, int number, bool read_later) {
     bool contraction_group = b->g->group.at[n->group].contraction;
     int inner = 0;
     for (int v = 0; v < n->eq->free; v++) inner += n->outer_of[v] < 0;
-    bool through_local = n->kind == NODE_CONTRACT || (read_later && (inner == 0 || contraction_group)) || !fuse_stored(b->g, number);
+    bool through_local =
+        n->kind == NODE_CONTRACT || (read_later && (inner == 0 || contraction_group)) || !fuse_stored(b->g, number);
     Stage *s = new_stage(b);
     stage_target(b, s, through_local);
     for (int v = n->eq->free; v < n->eq->vars; v++) s->var[s->vars++] = b->var[v];
@@ -299,7 +310,8 @@ static int build_member(Build *b, int number, bool read_later) {
         stage_target(b, scaled, true);
         Expr *factor = NEW(b->g->arena, Expr), *product = NEW(b->g->arena, Expr);
         *factor = (Expr){.op = OP_CONST, .type = T_REAL, .number = n->scale, .span = NO_SPAN};
-        *product = (Expr){.op = OP_MUL, .type = T_REAL, .arity = 2, .arg = {read_local(b, local, scaled), factor}, .span = NO_SPAN};
+        *product = (Expr){
+            .op = OP_MUL, .type = T_REAL, .arity = 2, .arg = {read_local(b, local, scaled), factor}, .span = NO_SPAN};
         scaled->value = product;
         local = local_like(b, type);
         vec_last(&b->k->stage).dest = ~local;
@@ -459,7 +471,8 @@ KernelCall fuse_build(Graph *g, int group, const JobCalls *calls) {
         g->local_of = NEW_ARRAY(arena, int, tensors);
         g->buffer_of = NEW_ARRAY(arena, int, tensors);
         for (int i = 0; i < tensors; i++) g->in_place[i] = g->local_of[i] = g->buffer_of[i] = -1;
-        for (int i = 0; i < calls->in_place.count; i++) g->in_place[calls->in_place.at[i].source] = calls->in_place.at[i].target;
+        for (int i = 0; i < calls->in_place.count; i++)
+            g->in_place[calls->in_place.at[i].source] = calls->in_place.at[i].target;
     }
     b.in_place = g->in_place;
     b.local_of = g->local_of;
@@ -480,7 +493,8 @@ KernelCall fuse_build(Graph *g, int group, const JobCalls *calls) {
     for (int m = gr->member.count - 1; m >= 0; m--) { // names of the first member win
         const Node *n = &g->node[gr->member.at[m]];
         for (int v = 0; v < n->eq->vars; v++)
-            if (n->outer_of[v] >= 0 && n->eq->var[v].name != NULL) k->var[outer_number[n->outer_of[v]]].name = n->eq->var[v].name;
+            if (n->outer_of[v] >= 0 && n->eq->var[v].name != NULL)
+                k->var[outer_number[n->outer_of[v]]].name = n->eq->var[v].name;
     }
 
     bool random = false, pointwise = fuse_group_is_pointwise(g, group) || gr->contraction;
@@ -494,7 +508,8 @@ KernelCall fuse_build(Graph *g, int group, const JobCalls *calls) {
             build_scatter(&b);
             continue;
         }
-        b.local_of[n->out] = build_member(&b, number, read_by_later_member(g, gr, m) || (pointwise && m + 1 < gr->member.count));
+        b.local_of[n->out] =
+            build_member(&b, number, read_by_later_member(g, gr, m) || (pointwise && m + 1 < gr->member.count));
         if (n->kind == NODE_CONTRACT)
             for (int v = 0; v < n->eq->vars; v++) k->role[b.var[v]] = n->role[v];
         if (b.local_of[n->out] < 0 || !fuse_stored(g, number)) continue;

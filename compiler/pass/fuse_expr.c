@@ -69,13 +69,29 @@ bool fuse_contains(Arena *arena, const Expr *e, ScalarOp op) {
 
 static int op_cost(ScalarOp op) {
     switch (op) {
-    case OP_CONST: case OP_INDEX: case OP_EXTENT: case OP_STOP: return 0;
-    case OP_DIV: case OP_SQRT: case OP_RSQRT: return 4;
-    case OP_EXP: case OP_SIGMOID: case OP_TANH: case OP_LOG: return 10;
-    case OP_EXPM1: case OP_LOG1P: case OP_SIN: case OP_COS: return 14;
-    case OP_RANDOM: case OP_ERF: case OP_POW: case OP_ATAN2: return 20;
-    case OP_LGAMMA: case OP_DIGAMMA: return 40;
-    case OP_IDIV: case OP_IMOD: return 4;
+    case OP_CONST:
+    case OP_INDEX:
+    case OP_EXTENT:
+    case OP_STOP: return 0;
+    case OP_DIV:
+    case OP_SQRT:
+    case OP_RSQRT: return 4;
+    case OP_EXP:
+    case OP_SIGMOID:
+    case OP_TANH:
+    case OP_LOG: return 10;
+    case OP_EXPM1:
+    case OP_LOG1P:
+    case OP_SIN:
+    case OP_COS: return 14;
+    case OP_RANDOM:
+    case OP_ERF:
+    case OP_POW:
+    case OP_ATAN2: return 20;
+    case OP_LGAMMA:
+    case OP_DIGAMMA: return 40;
+    case OP_IDIV:
+    case OP_IMOD: return 4;
     default: return 1;
     }
 }
@@ -145,13 +161,15 @@ bool position_may_leave(const Variable *var, const Position *p, Extent dim) {
 typedef struct Composer {
     Job *job;
     const Program *program;
-    const Variable *var;      // variables of the reading expression
-    const Position *at;       // what replaces variable d
+    const Variable *var; // variables of the reading expression
+    const Position *at;  // what replaces variable d
     int rank;
     ExprMap done;
 } Composer;
 
-static Expr *integer(Job *job, int64_t value) { return expr_const(job, (double)value, T_I32); }
+static Expr *integer(Job *job, int64_t value) {
+    return expr_const(job, (double)value, T_I32);
+}
 
 // The sum of a position as an integer expression, before division.
 static Expr *position_sum(Job *job, const Position *p) {
@@ -205,7 +223,8 @@ static bool compose_position(Composer *c, const Position *q, Position *out) {
         *out = c->at[var];
         return true;
     }
-    *out = (Position){.offset = q->offset, .divide = q->divide, .modulo = q->modulo, .exact = q->exact, .guarded = true};
+    *out =
+        (Position){.offset = q->offset, .divide = q->divide, .modulo = q->modulo, .exact = q->exact, .guarded = true};
     if (q->terms == 1 && q->term[0].coef == 1 && !q->exact) {
         const Position *inner = &c->at[q->term[0].var]; // floor(floor(a / m) + o) / n) = floor((a + o m) / (m n))
         if (inner->gather == NULL && inner->modulo == 0 && !inner->exact && inner->divide > 1) {
@@ -248,8 +267,8 @@ static Expr *compose(Composer *c, Expr *e) {
     return made;
 }
 
-// Is the value of `body` (over dimensions 0..rank of `t`) zero whenever its reads at dimension d give zero, for all d in
-// `outside`, and does a read leave its tensor exactly when dimension d is left?
+// Is the value of `body` (over dimensions 0..rank of `t`) zero whenever its reads at dimension d give zero, for all d
+// in `outside`, and does a read leave its tensor exactly when dimension d is left?
 static bool zero_outside(const Program *p, const Expr *body, const Tensor *t, uint32_t outside) {
     switch (body->op) {
     case OP_READ: {
@@ -257,11 +276,14 @@ static bool zero_outside(const Program *p, const Expr *body, const Tensor *t, ui
         const Tensor *from = p->tensor.at[body->tensor];
         for (int i = 0; i < body->rank; i++) {
             int var;
-            if (position_is_var(&body->position[i], &var) && extent_same(from->dim[i], t->dim[var])) covered |= 1u << var;
+            if (position_is_var(&body->position[i], &var) && extent_same(from->dim[i], t->dim[var]))
+                covered |= 1u << var;
         }
         return (outside & ~covered) == 0;
     }
-    case OP_CAST: case OP_NEG: case OP_STOP: return zero_outside(p, body->arg[0], t, outside);
+    case OP_CAST:
+    case OP_NEG:
+    case OP_STOP: return zero_outside(p, body->arg[0], t, outside);
     case OP_MUL:
         for (int i = 0; i < 2; i++)
             if (body->arg[i]->op == OP_CONST && isfinite(body->arg[i]->number))
@@ -273,14 +295,20 @@ static bool zero_outside(const Program *p, const Expr *body, const Tensor *t, ui
     }
 }
 
-static Expr *both(Job *job, Expr *a, Expr *b) { return a == NULL ? b : expr_op(job, OP_AND, a, b, NULL); }
+static Expr *both(Job *job, Expr *a, Expr *b) {
+    return a == NULL ? b : expr_op(job, OP_AND, a, b, NULL);
+}
 
 static Expr *substitute_read(const Inline *in, const Variable *var, const Expr *read) {
     const Tensor *t = in->program->tensor.at[read->tensor];
     Expr *body = in->body[read->tensor];
     for (int d = 0; d < read->rank; d++)
         if (read->position[d].gather != NULL && read->position[d].gather->type != T_I32) return NULL;
-    Composer c = {.job = in->job, .program = in->program, .var = var, .at = read->position, .rank = read->rank,
+    Composer c = {.job = in->job,
+                  .program = in->program,
+                  .var = var,
+                  .at = read->position,
+                  .rank = read->rank,
                   .done = {.arena = in->job->arena}};
     Expr *value = compose(&c, body);
     if (value == NULL) return NULL;

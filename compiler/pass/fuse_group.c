@@ -4,7 +4,8 @@
 //   2. rows        reductions along contiguous rows take in what comes before and after them in the same rows
 //                  (softmax, normalisation, a loss per row);
 //   3. inlining    maps are substituted in their readers where computing again costs less than memory (fuse_inline.c);
-//   4. neighbours  what is left and runs over the same outer space joins when it reads the same large tensors or one reads the
+//   4. neighbours  what is left and runs over the same outer space joins when it reads the same large tensors or one
+//   reads the
 //                  other at its own element (an optimiser's moments, two statistics of one tensor, max and argmax).
 // Two groups merge only if no path leads from one to the other through a third.
 #include "pass/fuse_internal.h"
@@ -115,6 +116,12 @@ static int count_buffers(Graph *g, int a, int b) {
     return count;
 }
 
+// Random numbers of small tensors are a kernel of their own: one kernel then serves all of them, and its code is long.
+// Large ones are better made where they are used.
+static bool stays_alone(const Graph *g, const Node *n) {
+    return n->random && (n->elements < g->policy->random_elements || strcmp(g->job->name, "init") == 0);
+}
+
 static bool singleton(const Graph *g, int node) {
     int group = g->node[node].group;
     return group >= 0 && g->group.at[group].member.count == 1;
@@ -178,7 +185,8 @@ static bool same_free(const Node *a, const Node *b) {
 
 static bool try_epilogue(Graph *g, int group, int node) {
     const Node *n = &g->node[node], *root = &g->node[g->group.at[group].member.at[0]];
-    if (n->kind != NODE_MAP || n->random || !singleton(g, node) || !same_free(n, root) || is_update_source(g, n->out)) return false;
+    if (n->kind != NODE_MAP || n->random || !singleton(g, node) || !same_free(n, root) || is_update_source(g, n->out))
+        return false;
     if (g->program->tensor.at[n->out]->type != T_REAL) return false;
     const ExprList reads = *node_reads(g, n);
     if (has_gather(&reads) || reads_view_of(g, n, group)) return false;
@@ -250,7 +258,8 @@ static bool is_row_reduction(const Graph *g, const Node *n) {
         int var;
         best = size;
         along = position_is_var(p, &var) && var >= n->eq->free;
-        for (int d = 0; d < e->rank; d++) along &= e->position[d].gather == NULL && e->position[d].terms <= 1; // no windows
+        for (int d = 0; d < e->rank; d++)
+            along &= e->position[d].gather == NULL && e->position[d].terms <= 1; // no windows
     }
     return along;
 }
@@ -263,8 +272,8 @@ static bool bind(int *outer_of, int var, int outer) {
     return true;
 }
 
-// Which of the node's variables are the group's outer ones, when it reads results of the group, or (`before`) when members
-// read its result. False when it does not stay within one outer iteration.
+// Which of the node's variables are the group's outer ones, when it reads results of the group, or (`before`) when
+// members read its result. False when it does not stay within one outer iteration.
 static bool map_outer(const Graph *g, int group, const Node *n, bool before, int *outer_of) {
     const Group *gr = &g->group.at[group];
     for (int v = 0; v < MAX_VARS; v++) outer_of[v] = -1;
@@ -323,7 +332,9 @@ static bool map_outer(const Graph *g, int group, const Node *n, bool before, int
 
 static bool try_row(Graph *g, int group, int node, bool before) {
     const Node *n = &g->node[node];
-    if ((n->kind != NODE_MAP && n->kind != NODE_REDUCE) || !singleton(g, node) || reads_view_of(g, n, group)) return false;
+    if ((n->kind != NODE_MAP && n->kind != NODE_REDUCE) || !singleton(g, node) || reads_view_of(g, n, group))
+        return false;
+    if (stays_alone(g, n)) return false;
     int outer_of[MAX_VARS];
     if (!map_outer(g, group, n, before, outer_of)) return false;
     int64_t row = row_size(n, outer_of);
@@ -398,8 +409,8 @@ static bool reads_own_elements(const Graph *g, int a, int b, bool *any) {
     return true;
 }
 
-typedef struct Space { // what a group without inner variables iterates over
-    bool simple, maps, reduces, random;
+typedef struct Space {                  // what a group without inner variables iterates over
+    bool simple, maps, reduces, random; // random: numbers that stay alone
     const Node *reduction;
 } Space;
 
@@ -409,7 +420,7 @@ static Space space_of(const Graph *g, int group) {
         const Node *n = &g->node[g->group.at[group].member.at[m]];
         if (n->kind != NODE_MAP && n->kind != NODE_REDUCE) s.simple = false;
         for (int v = 0; v < n->eq->free; v++) s.simple &= n->outer_of[v] == v;
-        s.random |= n->random;
+        s.random |= stays_alone(g, n);
         if (n->kind == NODE_MAP) s.maps = true;
         if (n->kind != NODE_REDUCE) continue;
         s.reduces = true;
@@ -448,6 +459,7 @@ static bool try_neighbours(Graph *g, int a, int b, bool reductions) {
     const Group *ga = &g->group.at[a], *gb = &g->group.at[b];
     if (ga->dead || gb->dead || a == b || !same_outer(ga, gb)) return false;
     Space x = space_of(g, a), y = space_of(g, b);
+    if (x.random || y.random) return false;
     if (!x.simple || !y.simple || (reductions && (!x.reduces || !y.reduces))) return false;
     bool a_reads_b = false, b_reads_a = false;
     if (!reads_own_elements(g, a, b, &b_reads_a) || !reads_own_elements(g, b, a, &a_reads_b)) return false;
@@ -478,11 +490,14 @@ static void sweep_neighbours(Graph *g, bool reductions) {
                     if (other >= 0 && other != group) again = try_neighbours(g, group, other, reductions);
                 }
                 const ExprList reads = *node_reads(g, n);
-                for (int r = 0; r < reads.count && !again; r++)
-                    for (int k = 0; k < g->reader[reads.at[r]->tensor].count && !again; k++) {
-                        int other = g->node[g->reader[reads.at[r]->tensor].at[k]].group;
+                for (int r = 0; r < reads.count && !again; r++) {
+                    const Tensor *t = g->program->tensor.at[reads.at[r]->tensor];
+                    if (tensor_elements(g->program, t) * 8 < n->iterations) continue; // nothing to share
+                    for (int k = 0; k < g->reader[t->id].count && !again; k++) {
+                        int other = g->node[g->reader[t->id].at[k]].group;
                         if (other >= 0 && other != group) again = try_neighbours(g, group, other, reductions);
                     }
+                }
             }
         }
     }

@@ -1,9 +1,9 @@
 // Fusion, inlining: a map whose readers can compute it where they need it is not computed on its own.
 //
-// One reader that looks at each element about once always takes the map. Several readers, or a reader that looks several
-// times, take it when it reads at most one large tensor (so memory traffic does not grow) and is cheap enough. A contraction
-// packs its operands many times, so it takes only what the policy calls free. Random maps stay: their numbers belong to
-// their own element.
+// One reader that looks at each element about once always takes the map. Several readers, or a reader that looks
+// several times, take it when it reads at most one large tensor (so memory traffic does not grow) and is cheap enough.
+// A contraction packs its operands many times, so it takes only what the policy calls free. Random maps stay: their
+// numbers belong to their own element.
 #include "pass/fuse_internal.h"
 
 #include <string.h>

@@ -25,8 +25,8 @@ int expr_cost(Arena *arena, const Expr *e);
 uint32_t expr_variables(const Expr *e);
 uint32_t position_variables(const Position *p);
 
-// `e` with reads of tensor t replaced by body[t] (over the dimensions of t as variables 0..rank) wherever body[t] != NULL.
-// `var` are the variables of `e`. NULL when a position cannot be composed.
+// `e` with reads of tensor t replaced by body[t] (over the dimensions of t as variables 0..rank) wherever body[t] !=
+// NULL. `var` are the variables of `e`. NULL when a position cannot be composed.
 typedef struct Inline {
     const Program *program;
     Job *job;
@@ -41,30 +41,31 @@ bool position_may_leave(const Variable *var, const Position *p, Extent dim);
 
 typedef enum NodeKind { NODE_MAP, NODE_REDUCE, NODE_CONTRACT, NODE_SCATTER, NODE_VIEW } NodeKind;
 
-typedef struct Node {        // one equation
+typedef struct Node { // one equation
     const Equation *eq;
-    Expr *value;             // after inlining
-    ExprList reads;          // of the value (node_reads), current while reads_of == value
+    Expr *value;    // after inlining
+    ExprList reads; // of the value (node_reads), current while reads_of == value
     const Expr *reads_of;
     NodeKind kind;
-    int out;                 // tensor
-    bool inlined;            // substituted in every reader, not computed
+    int out;      // tensor
+    bool inlined; // substituted in every reader, not computed
     bool random;
-    bool kept;               // read by an output, an update or a view: must be stored
-    int group;               // -1 while alone
-    int outer_of[MAX_VARS];  // outer variable of the group for each free variable (SCATTER: any variable), or -1
+    bool kept;                    // read by an output, an update or a view: must be stored
+    int group;                    // -1 while alone
+    int outer_of[MAX_VARS];       // outer variable of the group for each free variable (SCATTER: any variable), or -1
     int64_t elements, iterations; // at the bounds
     // ---- contractions (recognise.c)
     Role role[MAX_VARS];
-    Expr *product[2];        // the operands
-    double scale;            // constant factor pulled out of the sum
-    const char *label;       // "conv" "gemm" ...
+    Expr *product[2];  // the operands
+    double scale;      // constant factor pulled out of the sum
+    const char *label; // "conv" "gemm" ...
+    bool any_operand;  // recognise contractions whose operands cannot be packed, too
 } Node;
 
 typedef VEC(int) Numbers;
 
-typedef struct Group {       // equations that become one kernel
-    Numbers member;          // nodes in order of execution
+typedef struct Group { // equations that become one kernel
+    Numbers member;    // nodes in order of execution
     bool contraction;
     int outer;
     Extent extent[MAX_VARS]; // of the outer variables
@@ -78,12 +79,12 @@ typedef struct Graph {
     Arena *arena;
     int nodes;
     Node *node;
-    int *producer;           // tensor -> node, or -1
-    Expr **body;             // tensor -> value of its inlined map
+    int *producer; // tensor -> node, or -1
+    Expr **body;   // tensor -> value of its inlined map
     VEC(Group) group;
-    Numbers *reader;         // tensor -> nodes whose value reads it (rebuilt by graph_readers)
-    Numbers *output;         // node -> nodes that depend on it directly, views looked through (graph_edges)
-    int *mark, stamp;        // scratch for sets of tensors or groups: in the set when mark[i] == stamp
+    Numbers *reader;  // tensor -> nodes whose value reads it (rebuilt by graph_readers)
+    Numbers *output;  // node -> nodes that depend on it directly, views looked through (graph_edges)
+    int *mark, stamp; // scratch for sets of tensors or groups: in the set when mark[i] == stamp
     int marks;
     int *in_place, *local_of, *buffer_of; // fuse_build.c, by tensor
 } Graph;
@@ -99,6 +100,7 @@ void node_inputs(const Graph *g, int n, Numbers *out);
 
 // ---- recognise.c: kinds, contractions with roles and operands, labels.
 void recognise_node(Graph *g, Node *n);
+bool operand_is_packable(Arena *arena, const Expr *e);
 
 // ---- fuse_group.c: which nodes share a kernel.
 void fuse_choose(Graph *g);
@@ -111,7 +113,7 @@ void fuse_order(Graph *g, JobCalls *calls, Numbers *order);
 
 // ---- fuse_build.c: a group becomes a kernel and a call.
 KernelCall fuse_build(Graph *g, int group, const JobCalls *calls);
-bool fuse_stored(const Graph *g, int node);   // is its tensor needed outside of its group?
+bool fuse_stored(const Graph *g, int node);              // is its tensor needed outside of its group?
 bool fuse_group_is_pointwise(const Graph *g, int group); // all free variables of all members are outer
 
 #endif

@@ -1,8 +1,8 @@
 // Fusion, order: in which order the groups run and which updates write their target directly.
 //
-// An update may be made in place when every other reader of the old value can run before the kernel that computes the new
-// one, and that kernel itself reads the old value, if at all, only at the element that it is about to write.
-// Order: program order, except that a group that frees more memory than it takes, or takes hardly any, goes first (an
+// An update may be made in place when every other reader of the old value can run before the kernel that computes the
+// new one, and that kernel itself reads the old value, if at all, only at the element that it is about to write. Order:
+// program order, except that a group that frees more memory than it takes, or takes hardly any, goes first (an
 // optimiser's update runs as soon as its gradient is there, a sum over a tensor right after the tensor was made).
 #include "pass/fuse_internal.h"
 
@@ -32,7 +32,9 @@ static bool reaches(const Order *o, int from, int to, int set) {
     return false;
 }
 
-static bool path(const Order *o, int from, int to) { return reaches(o, from, to, graph_new_set(o->g, o->groups)); }
+static bool path(const Order *o, int from, int to) {
+    return reaches(o, from, to, graph_new_set(o->g, o->groups));
+}
 
 static int alias_root(const Graph *g, int tensor) {
     int n = g->producer[tensor];
@@ -132,7 +134,7 @@ void fuse_order(Graph *g, JobCalls *calls, Numbers *order) {
 
     // Memory effect of each group: what it stores, and what dies when its last reader has run.
     int tensors = g->program->tensor.count;
-    int *readers_left = NEW_ARRAY(g->arena, int, tensors); // groups that still read a storage root
+    int *readers_left = NEW_ARRAY(g->arena, int, tensors);   // groups that still read a storage root
     Numbers *roots = NEW_ARRAY(g->arena, Numbers, o.groups); // roots read by a group
     int64_t *takes = NEW_ARRAY(g->arena, int64_t, o.groups);
     bool *pinned = NEW_ARRAY(g->arena, bool, tensors);
@@ -171,7 +173,8 @@ void fuse_order(Graph *g, JobCalls *calls, Numbers *order) {
             if (done[i] || waiting[i] > 0 || g->group.at[i].dead) continue;
             int64_t frees = 0;
             for (int k = 0; k < roots[i].count; k++)
-                if (readers_left[roots[i].at[k]] == 1 && !pinned[roots[i].at[k]]) frees += tensor_bytes(g, roots[i].at[k]);
+                if (readers_left[roots[i].at[k]] == 1 && !pinned[roots[i].at[k]])
+                    frees += tensor_bytes(g, roots[i].at[k]);
             bool good = frees > takes[i] || takes[i] <= SMALL_BYTES;
             if (best < 0 || (good && !best_frees) || (good == best_frees && first[i] < first[best])) {
                 best = i;

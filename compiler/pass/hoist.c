@@ -1,4 +1,5 @@
-// Hoisting: a costly part of an equation that depends on few of its variables becomes an equation of its own.
+// Hoisting: a costly part of an equation that depends on few of its variables becomes an equation of its own, and so
+// does an operand of a contraction that cannot be packed as it is.
 //
 // rsqrt(variance[c] + eps) inside a map over [b, c, i, j] is computed once per channel instead of once per element; the
 // little map then joins the kernel that computes the variance. Equal parts of different equations are computed once.
@@ -9,8 +10,11 @@
 #include <string.h>
 
 enum {
-    WORTH_COST = 4,   // operations of a part
-    WORTH_REPEATS = 16, // times that an element of the part would be computed
+    WORTH_COST = 4,         // operations of a part
+    WORTH_REPEATS = 16,     // times that an element of the part would be computed
+    OPERAND_COST = 2,       // operations that an operand may take while it is packed
+    OPERAND_REUSE = 8,      // products that each element of an operand takes part in
+    OPERAND_WORK = 1 << 15, // products; smaller contractions are not worth a tensor
 };
 
 typedef struct Part { // a hoisted expression over variables 0..rank
@@ -24,7 +28,7 @@ typedef struct Hoist {
     Job *job;
     const Equation *eq;
     int64_t iterations;
-    int at;             // number of the equation
+    int at; // number of the equation
     ExprMap done;
     VEC(Part) part;
     VEC(Equation *) made; // new equations in front of this one
@@ -38,7 +42,8 @@ static int part_tensor(Hoist *h, const Expr *value, const Extent *dim, int rank)
         if (same) return q->tensor;
     }
     const char *name = h->p->tensor.at[h->eq->out]->name;
-    Tensor *t = program_tensor(h->p, TENSOR_TEMP, arena_format(h->p->arena, "%s.part", name == NULL ? "t" : name), value->type, rank, dim);
+    Tensor *t = program_tensor(h->p, TENSOR_TEMP, arena_format(h->p->arena, "%s.part", name == NULL ? "t" : name),
+                               value->type, rank, dim);
     t->span = value->span;
     Equation *eq = NEW(h->p->arena, Equation);
     eq->kind = EQ_COMPUTE;
@@ -116,10 +121,57 @@ static Expr *hoist_in(Hoist *h, Expr *e) {
             arg[i] = hoist_in(h, e->arg[i]);
             changed |= arg[i] != e->arg[i];
         }
-        made = !changed ? e : e->op == OP_CAST ? expr_cast(h->job, e->type, arg[0]) : expr_op(h->job, e->op, arg[0], arg[1], arg[2]);
+        made = !changed           ? e
+               : e->op == OP_CAST ? expr_cast(h->job, e->type, arg[0])
+                                  : expr_op(h->job, e->op, arg[0], arg[1], arg[2]);
     }
     fuse_map_put(&h->done, e, made);
     return made;
+}
+
+// ---- operands of contractions
+
+static Expr *operand_tensor(Hoist *h, Expr *operand) {
+    uint32_t set = expr_variables(operand);
+    Extent dim[MAX_RANK];
+    int map[MAX_VARS], back[MAX_RANK], rank = 0;
+    int64_t size = 1;
+    for (int v = 0; v < MAX_VARS; v++) {
+        map[v] = 0;
+        if (!(set >> v & 1)) continue;
+        if (rank == MAX_RANK) return operand;
+        map[v] = rank;
+        back[rank] = v;
+        dim[rank++] = h->eq->var[v].extent;
+        size *= extent_bound(h->p, h->eq->var[v].extent);
+    }
+    if (size * OPERAND_REUSE > h->iterations) return operand;
+    int tensor = part_tensor(h, expr_rename(h->job, operand, map), dim, rank);
+    Position position[MAX_RANK];
+    for (int d = 0; d < rank; d++) position[d] = position_var(back[d]);
+    return expr_read(h->job, h->p->tensor.at[tensor], position, operand->span);
+}
+
+// A contraction packs its operands several times and at affine positions only. An operand that costs more than reading,
+// or that is read at other positions (gathered rows, divided indices), becomes a tensor of its own.
+static void plain_operands(Hoist *h, Equation *eq) {
+    if (eq->reduce != REDUCE_SUM || h->iterations < OPERAND_WORK || fuse_contains(h->p->arena, eq->value, OP_RANDOM))
+        return;
+    Graph g = {.program = h->p, .job = h->job, .policy = &fuse_default, .arena = h->p->arena};
+    Node node = {
+        .eq = eq, .value = eq->value, .out = eq->out, .iterations = h->iterations, .any_operand = true, .scale = 1};
+    recognise_node(&g, &node);
+    if (node.kind != NODE_CONTRACT) return;
+    bool changed = false;
+    for (int i = 0; i < 2; i++) {
+        Expr *e = node.product[i];
+        if (expr_cost(h->p->arena, e) <= OPERAND_COST && operand_is_packable(h->p->arena, e)) continue;
+        node.product[i] = operand_tensor(h, e);
+        changed |= node.product[i] != e;
+    }
+    if (!changed) return;
+    eq->value = expr_op(h->job, OP_MUL, node.product[0], node.product[1], NULL);
+    if (node.scale != 1) eq->value = expr_op(h->job, OP_MUL, eq->value, expr_const(h->job, node.scale, T_REAL), NULL);
 }
 
 void hoist_job(Program *p, Job *job) {
@@ -134,6 +186,7 @@ void hoist_job(Program *p, Job *job) {
             h.iterations = 1;
             for (int v = 0; v < eq->vars; v++) h.iterations *= extent_bound(p, eq->var[v].extent);
             eq->value = hoist_in(&h, eq->value);
+            plain_operands(&h, eq);
         }
         for (int k = 0; k < h.made.count; k++) vec_push(p->arena, &all, h.made.at[k]);
         vec_push(p->arena, &all, eq);

@@ -3,299 +3,9 @@
 // and this file solves p(v) = J for as many variables as it can: the others stay as summed variables. A window becomes
 // the mirrored window, a tiling s*i + u becomes i = J // s, u = J % s, equal or constant positions become conditions.
 // What cannot be solved (gathers, quotients of several variables) becomes a SCATTER equation.
-#include "pass/gradient.h"
-
-#include <string.h>
-
-// Numbers of the unknowns and knowns of p(v) = J: variables of the equation, dimensions J, and variables that inversion
-// adds (remainders of floor divisions).
-enum { DIM = MAX_VARS, EXTRA = DIM + MAX_RANK, IDS = EXTRA + 16 };
-
-typedef struct Affine {
-    int64_t coef[IDS], offset;
-} Affine;
-
-typedef struct Form { // (sum // divide) % modulo, like a Position
-    Affine sum;
-    int64_t divide, modulo;
-    bool exact;
-} Form;
-
-typedef struct Condition {
-    enum { IS_ZERO, IS_BELOW } kind;
-    Affine sum;
-    int64_t limit;
-} Condition;
+#include "pass/invert.h"
 
 typedef VEC(Expr *) Exprs;
-
-typedef struct Inversion {
-    Gradient *g;
-    Job *job;
-    const Equation *eq;
-    const Expr *read;
-    const Tensor *x;
-    Contributions *into;
-    Extent extent[IDS];
-    uint32_t unknown;         // variables of the equation without a form yet
-    Form form[MAX_VARS];      // of the variables of the equation over DIM, EXTRA and summed variables
-    uint32_t summed;          // variables of the equation that stay
-    int extras;
-    bool done[MAX_RANK];      // dimensions whose position is used up
-    VEC(Condition) condition;
-    int number[IDS], vars;    // in the new equation; -1: not there
-    ExprMap substituted;
-} Inversion;
-
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
-
-static Form plain(int id) {
-    Form f = {.divide = 1};
-    f.sum.coef[id] = 1;
-    return f;
-}
-
-static bool is_affine(const Form *f) { return f->divide == 1 && f->modulo == 0; }
-
-static void affine_add(Affine *into, const Affine *a, int64_t times) {
-    for (int i = 0; i < IDS; i++) into->coef[i] += times * a->coef[i];
-    into->offset += times * a->offset;
-}
-
-static bool affine_is_zero(const Affine *a) {
-    for (int i = 0; i < IDS; i++)
-        if (a->coef[i] != 0) return false;
-    return a->offset == 0;
-}
-
-// False when a variable of run-time extent occurs.
-static bool affine_range(const Inversion *s, const Affine *a, int64_t *low, int64_t *high) {
-    *low = *high = a->offset;
-    for (int i = 0; i < IDS; i++) {
-        if (a->coef[i] == 0) continue;
-        if (s->extent[i].axis >= 0) return false;
-        int64_t reach = a->coef[i] * (s->extent[i].count - 1);
-        if (reach < 0) *low += reach;
-        else *high += reach;
-    }
-    return true;
-}
-
-static int new_extra(Inversion *s, Extent extent) {
-    if (s->extras == IDS - EXTRA) return -1;
-    int id = EXTRA + s->extras++;
-    s->extent[id] = extent;
-    return id;
-}
-
-static void add_condition(Inversion *s, int kind, const Affine *sum, int64_t limit) {
-    Condition c = {.kind = kind, .sum = *sum, .limit = limit};
-    vec_push(s->g->arena, &s->condition, c);
-}
-
-// The dimension may be longer than the values that its position takes.
-static void condition_below(Inversion *s, int id, int64_t limit) {
-    if (s->extent[id].axis < 0 && s->extent[id].count <= limit) return;
-    Form f = plain(id);
-    add_condition(s, IS_BELOW, &f.sum, limit);
-}
-
-static void solved(Inversion *s, int var, const Form *f) {
-    s->form[var] = *f;
-    s->unknown &= ~(1u << var);
-}
-
-static void keep(Inversion *s, int var) {
-    s->form[var] = plain(var);
-    s->unknown &= ~(1u << var);
-    s->summed |= 1u << var;
-}
-
-// ---- digits: i // 9, (i // 3) % 3, i % 3 are the digits of one variable; put them together again.
-static bool is_digit(const Position *p) {
-    return p->gather == NULL && p->terms == 1 && p->term[0].coef == 1 && p->offset == 0 && !p->exact &&
-           (p->divide > 1 || p->modulo > 0);
-}
-
-static bool only_in_digits(const Inversion *s, int var) {
-    bool any = false;
-    for (int d = 0; d < s->x->rank; d++) {
-        const Position *p = &s->read->position[d];
-        for (int k = 0; k < p->terms; k++) {
-            if (p->term[k].var != var) continue;
-            if (!is_digit(p)) return false;
-            any = true;
-        }
-    }
-    return any;
-}
-
-static bool solve_digits(Inversion *s, int var) {
-    int dims[MAX_RANK], n = 0;
-    for (int d = 0; d < s->x->rank; d++) {
-        const Position *p = &s->read->position[d];
-        if (p->gather != NULL || p->terms != 1 || p->term[0].var != var) continue;
-        int at = n++;
-        for (; at > 0 && s->read->position[dims[at - 1]].divide > p->divide; at--) dims[at] = dims[at - 1];
-        dims[at] = d;
-    }
-    Form f = {.divide = 1};
-    int64_t unit = 1; // everything below is covered
-    bool top = false;
-    for (int k = 0; k < n; k++) {
-        const Position *p = &s->read->position[dims[k]];
-        if (top || p->divide < unit || p->divide % unit != 0) return false;
-        if (p->divide > unit) {
-            int r = new_extra(s, extent_of(p->divide / unit));
-            if (r < 0) return false;
-            f.sum.coef[r] = unit;
-        }
-        f.sum.coef[DIM + dims[k]] = p->divide;
-        top = p->modulo == 0;
-        if (!top) condition_below(s, DIM + dims[k], p->modulo);
-        unit = top ? unit : p->divide * p->modulo;
-        s->done[dims[k]] = true;
-    }
-    if (!top) {
-        Extent e = s->extent[var];
-        if (e.axis >= 0 && e.count % unit != 0) return false;
-        e.count = (e.count + unit - 1) / unit;
-        if (!extent_is_one(e)) {
-            int q = new_extra(s, e);
-            if (q < 0) return false;
-            f.sum.coef[q] = unit;
-        }
-    }
-    solved(s, var, &f);
-    return true;
-}
-
-// ---- affine positions
-static uint32_t unknown_in(const Inversion *s, const Position *p) {
-    uint32_t vars = 0;
-    for (int k = 0; k < p->terms; k++) vars |= 1u << p->term[k].var;
-    return vars & s->unknown;
-}
-
-// What the sum inside the position of dimension d must be, as an affine form of J and perhaps new variables.
-static bool right_side(Inversion *s, int d, Affine *t) {
-    const Position *p = &s->read->position[d];
-    memset(t, 0, sizeof *t);
-    t->coef[DIM + d] = p->divide;
-    if (p->divide > 1 && !p->exact) {
-        int r = new_extra(s, extent_of(p->divide));
-        if (r < 0) return false;
-        t->coef[r] = 1;
-    }
-    if (p->modulo > 0) {
-        Affine a = {.offset = p->offset};
-        for (int k = 0; k < p->terms; k++) a.coef[p->term[k].var] = p->term[k].coef;
-        int64_t low, high, period = p->divide * p->modulo;
-        if (!affine_range(s, &a, &low, &high)) return false;
-        low = floor_div(low, period);
-        high = floor_div(high, period);
-        t->offset += low * period;
-        if (high > low) {
-            int q = new_extra(s, extent_of(high - low + 1));
-            if (q < 0) return false;
-            t->coef[q] = period;
-        }
-        condition_below(s, DIM + d, p->modulo);
-    }
-    return true;
-}
-
-static bool larger_extent(Extent a, Extent b) {
-    if ((a.axis >= 0) != (b.axis >= 0)) return a.axis >= 0;
-    return a.count > b.count;
-}
-
-// sum of coef*var = t, every coef positive and each variable's digits below the next one's unit: divisions solve all.
-static bool solve_tiling(Inversion *s, const Term *term, int n, const Affine *t) {
-    Term sorted[4];
-    for (int i = 0; i < n; i++) {
-        if (term[i].coef <= 0) return false;
-        int at = i;
-        for (; at > 0 && sorted[at - 1].coef < term[i].coef; at--) sorted[at] = sorted[at - 1];
-        sorted[at] = term[i];
-    }
-    for (int i = 1; i < n; i++) {
-        Extent e = s->extent[sorted[i].var];
-        if (e.axis >= 0 || sorted[i - 1].coef % sorted[i].coef != 0) return false;
-        if (e.count > sorted[i - 1].coef / sorted[i].coef) return false;
-    }
-    for (int i = 0; i < n; i++) {
-        Form f = {.sum = *t, .divide = sorted[i].coef};
-        f.exact = i == n - 1 && f.divide > 1;
-        f.modulo = i > 0 ? sorted[i - 1].coef / sorted[i].coef : 0;
-        solved(s, sorted[i].var, &f);
-    }
-    return true;
-}
-
-static bool solve_dimension(Inversion *s, int d) {
-    const Position *p = &s->read->position[d];
-    Affine t;
-    if (!right_side(s, d, &t)) return false;
-    t.offset -= p->offset;
-    Term open[4];
-    int n = 0;
-    for (int k = 0; k < p->terms; k++) {
-        int v = p->term[k].var;
-        if (s->unknown & 1u << v) open[n++] = p->term[k];
-        else if (is_affine(&s->form[v])) affine_add(&t, &s->form[v].sum, -p->term[k].coef);
-        else return false;
-    }
-    s->done[d] = true;
-    if (n == 0) {
-        if (!affine_is_zero(&t)) add_condition(s, IS_ZERO, &t, 0);
-        return true;
-    }
-    if (n > 1 && solve_tiling(s, open, n, &t)) return true;
-    // Solve for the longest, sum over the others: a window stays a window.
-    int best = 0;
-    for (int k = 1; k < n; k++)
-        if (larger_extent(s->extent[open[k].var], s->extent[open[best].var])) best = k;
-    for (int k = 0; k < n; k++) {
-        if (k == best) continue;
-        keep(s, open[k].var);
-        t.coef[open[k].var] -= open[k].coef;
-    }
-    int64_t a = open[best].coef;
-    Form f = {.divide = a < 0 ? -a : a};
-    affine_add(&f.sum, &t, a < 0 ? -1 : 1);
-    f.exact = f.divide > 1;
-    solved(s, open[best].var, &f);
-    return true;
-}
-
-// False: use a scatter.
-static bool solve(Inversion *s, uint32_t used) {
-    for (int d = 0; d < s->x->rank; d++)
-        if (s->read->position[d].gather != NULL) return false;
-    s->unknown = used;
-    for (int v = 0; v < s->eq->vars; v++)
-        if ((used & 1u << v) && only_in_digits(s, v) && !solve_digits(s, v)) return false;
-    for (int left = s->x->rank; left > 0; left--) {
-        int next = -1, fewest = 99;
-        for (int d = 0; d < s->x->rank; d++) {
-            int n = __builtin_popcount(unknown_in(s, &s->read->position[d]));
-            if (!s->done[d] && n < fewest) {
-                next = d;
-                fewest = n;
-            }
-        }
-        if (next >= 0 && !solve_dimension(s, next)) return false;
-    }
-    for (int v = 0; v < s->eq->vars; v++)
-        if (s->unknown & 1u << v) keep(s, v);
-    for (int i = 0; i < IDS; i++) s->number[i] = -1;
-    for (int d = 0; d < s->x->rank; d++) s->number[DIM + d] = d;
-    s->vars = s->x->rank;
-    for (int i = 0; i < IDS; i++)
-        if ((i < MAX_VARS && (s->summed & 1u << i)) || (i >= EXTRA && i < EXTRA + s->extras)) s->number[i] = s->vars++;
-    return s->vars <= MAX_VARS;
-}
 
 // ---- substitution of the solution
 static bool form_position(const Inversion *s, const Form *f, Position *out) {
@@ -324,7 +34,7 @@ static bool substitute_form(const Inversion *s, const Position *q, Form *out) {
         if (p->gather != NULL || q->terms == 0 || !same_sum(p, q)) continue;
         bool equal = p->offset == q->offset && p->divide == q->divide && p->modulo == q->modulo && p->exact == q->exact;
         if (!equal && (p->divide > 1 || p->modulo > 0)) continue;
-        Form f = plain(DIM + d);
+        Form f = form_of(DIM + d);
         if (!equal) {
             f.sum.offset = q->offset - p->offset;
             f.divide = q->divide;
@@ -344,7 +54,7 @@ static bool substitute_form(const Inversion *s, const Position *q, Form *out) {
     const Term *quotient = NULL;
     for (int k = 0; k < q->terms; k++) {
         const Form *v = &s->form[q->term[k].var];
-        if (is_affine(v)) continue;
+        if (form_is_affine(v)) continue;
         if (quotient != NULL || v->modulo > 0 || q->divide > 1 || q->modulo > 0) return false;
         if (!v->exact && q->term[k].coef != 1) return false;
         quotient = &q->term[k];
@@ -650,8 +360,8 @@ static bool always_in_range(const Inversion *s, int var) {
     if (f->exact) return false;
     int64_t low, high;
     if (affine_range(s, &f->sum, &low, &high)) {
-        low = floor_div(low, f->divide);
-        high = floor_div(high, f->divide);
+        low = floor_quotient(low, f->divide);
+        high = floor_quotient(high, f->divide);
         if (f->modulo > 0 && (low < 0 || high >= f->modulo)) {
             low = 0;
             high = f->modulo - 1;
@@ -681,7 +391,8 @@ static bool covered_by_read(const Inversion *s, const Exprs *factor, int var) {
         const Tensor *t = s->g->p->tensor.at[e->tensor];
         int v;
         for (int d = 0; d < e->rank; d++)
-            if (position_is_var(&e->position[d], &v) && v == var && extent_same(t->dim[d], s->extent[var])) covered = true;
+            if (position_is_var(&e->position[d], &v) && v == var && extent_same(t->dim[d], s->extent[var]))
+                covered = true;
         for (int d = 0; d < e->rank; d++)
             if (e->position[d].gather != NULL) return false; // would gather with the wrong index
     }
@@ -701,13 +412,14 @@ static Exprs solution_conditions(Inversion *s, const Exprs *factor, uint32_t use
         vec_push(a, &all, expr_op(job, c->kind == IS_BELOW ? OP_LT : OP_EQ, affine_expr(s, &sum), limit, NULL));
     }
     for (int v = 0; v < s->eq->vars; v++) {
-        if (!(used & 1u << v) || (s->summed & 1u << v) || always_in_range(s, v) || covered_by_read(s, factor, v)) continue;
+        if (!(used & 1u << v) || (s->summed & 1u << v) || always_in_range(s, v) || covered_by_read(s, factor, v))
+            continue;
         const Form *f = &s->form[v];
         Expr *x = form_expr(s, f), *zero = int_const(job, 0);
         int64_t low, high;
         bool bounded = affine_range(s, &f->sum, &low, &high);
         if (f->modulo == 0 && (!bounded || low < 0)) vec_push(a, &all, expr_op(job, OP_LE, zero, x, NULL));
-        bool below = (bounded && f->modulo == 0 && floor_div(high, f->divide) < s->extent[v].count) ||
+        bool below = (bounded && f->modulo == 0 && floor_quotient(high, f->divide) < s->extent[v].count) ||
                      (f->modulo > 0 && f->modulo <= s->extent[v].count);
         if (!below) vec_push(a, &all, expr_op(job, OP_LT, x, int_extent(job, s->extent[v]), NULL));
         if (f->exact) {
@@ -752,7 +464,8 @@ static void scatter(Inversion *s, Expr *adjoint, uint32_t used) {
     contribute(s, NULL, made);
 }
 
-// Factors and masks in new variables; those that cannot be written are put into temporaries. False: too many dimensions.
+// Factors and masks in new variables; those that cannot be written are put into temporaries. False: too many
+// dimensions.
 static bool substitute_all(Inversion *s, Exprs *list) {
     for (int i = 0; i < list->count; i++) {
         if (substitute(s, list->at[i]) != NULL) continue;
@@ -853,8 +566,8 @@ static Inversion *inversion(Gradient *g, const Equation *eq, const Expr *read, C
     return s;
 }
 
-// Every element of the tensor is read at most once for given summed variables, but not in plain order: a split or merged
-// dimension, a part of one, a stride.
+// Every element of the tensor is read at most once for given summed variables, but not in plain order: a split or
+// merged dimension, a part of one, a stride.
 static bool is_rearranged(const Inversion *s, uint32_t read_vars) {
     if (s->extras > 0 || __builtin_popcount(read_vars) > MAX_RANK) return false;
     bool plain_order = true;
@@ -877,11 +590,21 @@ static bool is_rearranged(const Inversion *s, uint32_t read_vars) {
 static bool pull_rearranged(Inversion *s, Expr *adjoint, uint32_t used, uint32_t read_vars) {
     Extent dim[MAX_RANK];
     Position at[MAX_RANK];
-    int rank = 0;
-    for (int v = 0; v < s->eq->vars; v++) {
-        if (!(read_vars & 1u << v)) continue;
-        dim[rank] = s->eq->var[v].extent;
-        at[rank++] = position_var(v);
+    int rank = 0, map[MAX_VARS];
+    uint32_t left = read_vars;
+    for (int d = 0; d < s->x->rank; d++) { // dimensions in the order of those they are put into, long strides first
+        for (;;) {
+            const Position *p = &s->read->position[d];
+            int best = -1;
+            for (int k = 0; k < p->terms; k++)
+                if ((left & 1u << p->term[k].var) && (best < 0 || p->term[k].coef > p->term[best].coef)) best = k;
+            if (best < 0) break;
+            int v = p->term[best].var;
+            left &= ~(1u << v);
+            map[rank] = v;
+            dim[rank] = s->eq->var[v].extent;
+            at[rank++] = position_var(v);
+        }
     }
     const Tensor *t = gradient_temp(s->g, s->x->name, "part", T_REAL, rank, dim);
     Expr *read = expr_read(s->job, t, at, NO_SPAN);
@@ -889,10 +612,18 @@ static bool pull_rearranged(Inversion *s, Expr *adjoint, uint32_t used, uint32_t
     if (moved == NULL) return false;
     Contributions parts = {0};
     Inversion *inner = inversion(s->g, s->eq, read, &parts);
-    if (!solve(inner, used) || !pull(inner, adjoint, used)) return false;
+    if (!invert_solve(inner, used) || !pull(inner, adjoint, used)) return false;
     if (parts.count == 0) return true;
     EXPECT(parts.count == 1);
-    if (parts.at[0].equation != NULL) {
+    Product p = {.coef = 1};
+    if (parts.at[0].value != NULL) flatten(s, parts.at[0].value, &p);
+    if (p.factor.count == 1 && p.factor.at[0]->op == OP_READ && p.mask.count == 0) {
+        // A multiple of an equation that stands already: put its elements into place.
+        read = expr_rename(s->job, p.factor.at[0], map);
+        moved = substitute(s, read);
+        if (moved == NULL) return false;
+        moved = mul(s->job, moved, real(s->job, p.coef));
+    } else if (parts.at[0].equation != NULL) {
         parts.at[0].equation->out = t->id;
     } else {
         Equation *made = equation_alone(s->job, EQ_COMPUTE, t, s->eq->span, s->eq->where);
@@ -909,9 +640,10 @@ static bool pull_rearranged(Inversion *s, Expr *adjoint, uint32_t used, uint32_t
 void gradient_contribute(Gradient *g, const Equation *eq, const Expr *read, Expr *adjoint) {
     Inversion *s = inversion(g, eq, read, &g->of[read->tensor]);
     uint32_t read_vars = expr_vars(&g->vars, read), used = expr_vars(&g->vars, adjoint) | read_vars;
-    if (solve(s, used)) {
+    if (invert_solve(s, used)) {
         bool sums = s->vars > s->x->rank;
-        if (sums && is_rearranged(s, read_vars) ? pull_rearranged(s, adjoint, used, read_vars) : pull(s, adjoint, used)) return;
+        if (sums && is_rearranged(s, read_vars) ? pull_rearranged(s, adjoint, used, read_vars) : pull(s, adjoint, used))
+            return;
     }
     // Also the unused variables are iterated: each of their points is a summand.
     scatter(s, adjoint, (1u << eq->vars) - 1);

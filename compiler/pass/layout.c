@@ -1,8 +1,9 @@
 // Layout: storage order of temporaries, and what later passes want from updates and views.
 //
-// Requires verified equations; hoists first (hoist.c). Leaves Tensor.order of temporaries set (inputs, parameters, state and scalars stay
-// row-major), a row-major copy in front of every view whose source is stored otherwise, and for every update a source that a
-// COMPUTE or SCATTER equation of the job defines for that update alone. The meaning of the equations does not change.
+// Requires verified equations; hoists first (hoist.c). Leaves Tensor.order of temporaries set (inputs, parameters,
+// state and scalars stay row-major), a row-major copy in front of every view whose source is stored otherwise, and for
+// every update a source that a COMPUTE or SCATTER equation of the job defines for that update alone. The meaning of the
+// equations does not change.
 #include "pass/pass.h"
 
 #include <string.h>
@@ -16,8 +17,9 @@ static int definition(const Job *job, int tensor) {
 // A new temporary equal to `source`, defined right after its definition (or first, when it is no temporary).
 static const Tensor *copy_of(Program *p, Job *job, int source, const char *suffix) {
     const Tensor *from = p->tensor.at[source];
-    Tensor *copy = program_tensor(p, TENSOR_TEMP, arena_format(p->arena, "%s.%s", from->name ? from->name : "t", suffix),
-                                  from->type, from->rank, from->dim);
+    Tensor *copy =
+        program_tensor(p, TENSOR_TEMP, arena_format(p->arena, "%s.%s", from->name ? from->name : "t", suffix),
+                       from->type, from->rank, from->dim);
     memcpy(copy->axis, from->axis, sizeof copy->axis);
     copy->span = from->span;
     int at = definition(job, source) + 1;
@@ -50,7 +52,8 @@ static void own_sources(Program *p, Job *job) {
 // ---- views
 
 static int view_root(const Job *job, int tensor) {
-    for (int at = definition(job, tensor); at >= 0 && job->equation.at[at]->kind == EQ_VIEW; at = definition(job, tensor))
+    for (int at = definition(job, tensor); at >= 0 && job->equation.at[at]->kind == EQ_VIEW;
+         at = definition(job, tensor))
         tensor = job->equation.at[at]->value->tensor;
     return tensor;
 }
@@ -90,17 +93,21 @@ static void copy_for_views(Program *p, Job *job) {
 
 // ---- storage order
 //
-// A convolution (forward, or either gradient) is a sum over a product of two reads, one of them at window positions. Of the
-// other read and the result, one looks like weights: it has no dynamic dimension, or is the smaller. The variables that
-// stand alone in the weights and alone in an activation are the activation's channels: they go innermost. Tensors of one
-// rank that are tied dimension by dimension (maps, pooling) take one order together, the one with most elements behind it.
+// A convolution (forward, or either gradient) is a sum over a product of two reads, one of them at window positions. Of
+// the other read and the result, one looks like weights: it has no dynamic dimension, or is the smaller. The variables
+// that stand alone in the weights and in one activation, not in the other (as a batch does), are the activation's
+// channels: they go innermost. Tensors of one rank that are tied dimension by dimension (maps, pooling) take one order
+// together, the one with most elements behind it.
 
 typedef struct Layout {
     Program *p;
     Job *job;
-    int *parent;        // union-find over tensors
-    bool *fixed;        // stays row-major
-    struct Wish { int tensor, order[MAX_RANK]; int64_t weight; } *wish;
+    int *parent; // union-find over tensors
+    bool *fixed; // stays row-major
+    struct Wish {
+        int tensor, order[MAX_RANK];
+        int64_t weight;
+    } * wish;
     int wishes;
 } Layout;
 
@@ -130,14 +137,15 @@ static bool plain_at(const Access *a, int var) {
     return false;
 }
 
-static void wish_for(Layout *l, const Access *a, const Access *weights) {
+static void wish_for(Layout *l, const Access *a, const Access *weights, const Access *third) {
     const Tensor *t = a->tensor;
     if (t->kind != TENSOR_TEMP || t->rank < 3) return;
     struct Wish *w = &l->wish[l->wishes];
     int channels[MAX_RANK], count = 0, n = 0;
     for (int d = 0; d < t->rank; d++) {
         int var;
-        if (position_is_var(&a->position[d], &var) && plain_at(weights, var)) channels[count++] = d;
+        if (position_is_var(&a->position[d], &var) && plain_at(weights, var) && !plain_at(third, var))
+            channels[count++] = d;
         else w->order[n++] = d;
     }
     if (count == 0 || n == 0) return;
@@ -187,9 +195,10 @@ static void wishes_of(Layout *l, const Equation *eq) {
     bool dynamic_other = dynamic(access[other].tensor), dynamic_out = dynamic(access[2].tensor);
     if (dynamic_other && !dynamic_out) weights = 2;
     else if (dynamic_other == dynamic_out &&
-             tensor_elements(l->p, access[2].tensor) < tensor_elements(l->p, access[other].tensor)) weights = 2;
+             tensor_elements(l->p, access[2].tensor) < tensor_elements(l->p, access[other].tensor))
+        weights = 2;
     for (int i = 0; i < 3; i++)
-        if (i != weights) wish_for(l, &access[i], &access[weights]);
+        if (i != weights) wish_for(l, &access[i], &access[weights], &access[3 - i - weights]);
 }
 
 // Ties the result to what it reads dimension by dimension: position d holds variable d and no other free variable.
@@ -243,7 +252,8 @@ static void choose_orders(Program *p, Job *job) {
             if (find(&l, l.wish[w].tensor) != root) continue;
             int64_t weight = 0;
             for (int v = 0; v < l.wishes; v++)
-                if (find(&l, l.wish[v].tensor) == root && memcmp(l.wish[v].order, l.wish[w].order, sizeof l.wish[w].order) == 0)
+                if (find(&l, l.wish[v].tensor) == root &&
+                    memcmp(l.wish[v].order, l.wish[w].order, sizeof l.wish[w].order) == 0)
                     weight += l.wish[v].weight;
             if (weight <= best_weight) continue;
             best = w;

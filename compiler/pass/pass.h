@@ -41,6 +41,7 @@ typedef struct FusePolicy {
     int64_t small_elements;    // tensors up to this size are read for free
     int most_buffers;          // arguments of one kernel
     int64_t contraction_flops; // smaller sums of products stay plain loops
+    int64_t random_elements;   // random numbers of smaller tensors are made by a kernel of their own
 } FusePolicy;
 extern const FusePolicy fuse_default;
 KernelProgram *fuse_program(Program *p, const FusePolicy *policy);

@@ -1,10 +1,10 @@
 // Plan: steps, buffers and arena offsets of every job.
 //
-// Requires scheduled kernels with their code; leaves a StmPlan. A temporary lives from the first step that writes it (its
-// zeroing, for a scatter) to the last that reads it, an output to the end of the job, a workspace while its kernel's phases
-// run. Slices whose lives overlap never overlap in memory. Groups are extent monomials: offsets are bytes per unit of the
-// monomial, so one plan serves every extent. Views share the storage of their source, updates in place that of their
-// target; the other updates are copied when all kernels have run.
+// Requires scheduled kernels with their code; leaves a StmPlan. A temporary lives from the first step that writes it
+// (its zeroing, for a scatter) to the last that reads it, an output to the end of the job, a workspace while its
+// kernel's phases run. Slices whose lives overlap never overlap in memory. Groups are extent monomials: offsets are
+// bytes per unit of the monomial, so one plan serves every extent. Views share the storage of their source, updates in
+// place that of their target; the other updates are copied when all kernels have run.
 #include "pass/pass.h"
 
 #include <stdlib.h>
@@ -14,19 +14,21 @@ typedef struct JobPlan {
     const KernelProgram *kp;
     const JobCalls *calls;
     const KernelCode *code;
-    const int *first_phase;   // kernel -> number of its first phase among all
-    const int *plan_tensor;   // program tensor -> plan tensor, or -1
+    const int *first_phase; // kernel -> number of its first phase among all
+    const int *plan_tensor; // program tensor -> plan tensor, or -1
     Arena *arena;
-    int *root;                // tensor -> tensor whose storage it is
-    int *buffer_of;           // root tensor -> buffer, or -1
+    int *root;      // tensor -> tensor whose storage it is
+    int *buffer_of; // root tensor -> buffer, or -1
     VEC(StmGroup) group;
     VEC(StmBuffer) buffer;
     VEC(StmStep) step;
-    VEC(int) owner;           // buffer -> program tensor, or -1
+    VEC(int) owner; // buffer -> program tensor, or -1
     const char *error;
 } JobPlan;
 
-static StmExtent stm_extent(Extent e) { return (StmExtent){e.count, e.axis}; }
+static StmExtent stm_extent(Extent e) {
+    return (StmExtent){e.count, e.axis};
+}
 
 static int group_number(JobPlan *j, int axis0, int axis1) {
     if (axis0 < 0 || (axis1 >= 0 && axis1 < axis0)) { // sorted, the empty place last
@@ -40,7 +42,9 @@ static int group_number(JobPlan *j, int axis0, int axis1) {
     return j->group.count - 1;
 }
 
-static int64_t round64(int64_t n) { return (n + 63) / 64 * 64; }
+static int64_t round64(int64_t n) {
+    return (n + 63) / 64 * 64;
+}
 
 static int add_buffer(JobPlan *j, StmBuffer b, int owner) {
     b.first = INT32_MAX;
@@ -62,10 +66,10 @@ static int tensor_buffer(JobPlan *j, int tensor) {
         bytes *= t->dim[d].count;
         if (t->dim[d].axis < 0) continue;
         if (axes == 2 && t->kind == TENSOR_TEMP)
-            j->error = arena_format(p->arena, "tensor %s has more than two dynamic dimensions; at most two can be planned",
-                                    t->name == NULL ? "(unnamed)" : t->name);
-        else if (axes < 2)
-            axis[axes++] = t->dim[d].axis;
+            j->error =
+                arena_format(p->arena, "tensor %s has more than two dynamic dimensions; at most two can be planned",
+                             t->name == NULL ? "(unnamed)" : t->name);
+        else if (axes < 2) axis[axes++] = t->dim[d].axis;
     }
     b.bytes = bytes;
     if (t->kind == TENSOR_TEMP) {
@@ -157,7 +161,8 @@ static int by_offset(const void *a, const void *b) {
     return x->buffer - y->buffer;
 }
 
-// Places the slices in their order, each in the smallest gap that fits among those alive at the same time. Returns the size.
+// Places the slices in their order, each in the smallest gap that fits among those alive at the same time. Returns the
+// size.
 static int64_t place(Slice *slice, int count, const Slice **busy) {
     int64_t size = 0;
     for (int i = 0; i < count; i++) {
@@ -211,8 +216,10 @@ static void plan_job(JobPlan *j, StmJob *out) {
         j->root[i] = i;
         j->buffer_of[i] = -1;
     }
-    for (int i = 0; i < calls->in_place.count; i++) j->root[calls->in_place.at[i].source] = calls->in_place.at[i].target;
-    for (int i = 0; i < calls->alias.count; i++) j->root[calls->alias.at[i].target] = j->root[calls->alias.at[i].source];
+    for (int i = 0; i < calls->in_place.count; i++)
+        j->root[calls->in_place.at[i].source] = calls->in_place.at[i].target;
+    for (int i = 0; i < calls->alias.count; i++)
+        j->root[calls->alias.at[i].target] = j->root[calls->alias.at[i].source];
     for (int c = 0; c < calls->call.count; c++) {
         const KernelCall *call = &calls->call.at[c];
         for (int b = 0; b < call->kernel->buffer.count; b++) {
@@ -238,7 +245,7 @@ static void plan_job(JobPlan *j, StmJob *out) {
         int b = tensor_buffer(j, o->tensor);
         if (j->buffer.at[b].first > j->step.count) j->buffer.at[b].first = 0;
         j->buffer.at[b].last = j->step.count; // one past the last step: it outlives the job
-        out->output[i] = (StmJobOutput){o->name, b};
+        out->output[i] = (StmJobOutput){o->name, b, j->plan_tensor[o->tensor]};
     }
     for (int g = 0; g < j->group.count; g++) assign_offsets(j, g);
     out->groups = j->group.count;
@@ -287,19 +294,27 @@ static void copy_tables(const Program *p, const int *plan_tensor, StmPlan *plan)
     plan->setting = NEW_ARRAY(arena, StmSetting, plan->settings + 1);
     for (int i = 0; i < plan->settings; i++) {
         const Setting *s = &p->setting.at[i];
-        plan->setting[i] = (StmSetting){.name = s->name, .doc = s->doc, .is_text = s->is_text, .is_integer = s->is_integer,
-                                        .ranged = s->low <= s->high, .value = s->value, .low = s->low, .high = s->high,
-                                        .text = s->text, .scalar = s->scalar < 0 ? -1 : plan_tensor[s->scalar]};
+        plan->setting[i] = (StmSetting){.name = s->name,
+                                        .doc = s->doc,
+                                        .is_text = s->is_text,
+                                        .is_integer = s->is_integer,
+                                        .ranged = s->low <= s->high,
+                                        .value = s->value,
+                                        .low = s->low,
+                                        .high = s->high,
+                                        .text = s->text,
+                                        .scalar = s->scalar < 0 ? -1 : plan_tensor[s->scalar]};
     }
     plan->options = p->option.count;
     plan->option = NEW_ARRAY(arena, StmPair, plan->options + 1);
     for (int i = 0; i < plan->options; i++) plan->option[i] = (StmPair){p->option.at[i].name, p->option.at[i].value};
     plan->prepares = p->prepare.count;
     plan->prepare = NEW_ARRAY(arena, StmPair, plan->prepares + 1);
-    for (int i = 0; i < plan->prepares; i++) plan->prepare[i] = (StmPair){p->prepare.at[i].name, p->prepare.at[i].value};
+    for (int i = 0; i < plan->prepares; i++)
+        plan->prepare[i] = (StmPair){p->prepare.at[i].name, p->prepare.at[i].value};
     const TrainPlan *t = &p->train;
-    plan->train = (StmTrain){t->epochs, t->batch, t->shuffle, t->keep_last, t->maximise, t->monitor, t->split,
-                             t->patience, t->compare, t->with};
+    plan->train = (StmTrain){t->epochs,  t->batch, t->shuffle,  t->keep_last, t->maximise,
+                             t->monitor, t->split, t->patience, t->compare,   t->with};
 }
 
 const char *plan_program(const KernelProgram *kp, const KernelCode *code, const char *version, StmPlan **result) {
@@ -324,7 +339,8 @@ const char *plan_program(const KernelProgram *kp, const KernelCode *code, const 
 
     // Tensors of the plan: the runtime's own, then the temporaries that calls or outputs name.
     int *plan_tensor = NEW_ARRAY(arena, int, p->tensor.count + 1);
-    for (int i = 0; i < p->tensor.count; i++) plan_tensor[i] = p->tensor.at[i]->kind == TENSOR_TEMP ? -1 : plan->tensors++;
+    for (int i = 0; i < p->tensor.count; i++)
+        plan_tensor[i] = p->tensor.at[i]->kind == TENSOR_TEMP ? -1 : plan->tensors++;
     bool *used = NEW_ARRAY(arena, bool, p->tensor.count + 1);
     for (int j = 0; j < kp->job.count; j++) {
         const JobCalls *calls = &kp->job.at[j];
@@ -339,8 +355,12 @@ const char *plan_program(const KernelProgram *kp, const KernelCode *code, const 
     plan->jobs = kp->job.count;
     plan->job = NEW_ARRAY(arena, StmJob, plan->jobs + 1);
     for (int i = 0; i < plan->jobs; i++) {
-        JobPlan j = {.kp = kp, .calls = &kp->job.at[i], .code = code, .first_phase = first_phase,
-                     .plan_tensor = plan_tensor, .arena = arena};
+        JobPlan j = {.kp = kp,
+                     .calls = &kp->job.at[i],
+                     .code = code,
+                     .first_phase = first_phase,
+                     .plan_tensor = plan_tensor,
+                     .arena = arena};
         plan_job(&j, &plan->job[i]);
         if (j.error != NULL) return j.error;
     }

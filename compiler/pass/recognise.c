@@ -1,8 +1,8 @@
-// Recognition: which equations are maps, reductions, scatters, views and contractions (a large sum over a product of two
-// operands that each vary with result indices of their own), and what a kernel made of them is called.
+// Recognition: which equations are maps, reductions, scatters, views and contractions (a large sum over a product of
+// two operands that each vary with result indices of their own), and what a kernel made of them is called.
 //
-// Requires Node.eq and Node.value; leaves Node.kind, role, product, scale and label. A contraction keeps its constant factors
-// out of the sum: they are applied once per result.
+// Requires Node.eq and Node.value; leaves Node.kind, role, product, scale and label. A contraction keeps its constant
+// factors out of the sum: they are applied once per result.
 #include "pass/fuse_internal.h"
 
 #include <string.h>
@@ -40,12 +40,16 @@ static void flatten(Arena *arena, Product *p, Expr *e) {
     vec_push(arena, &p->factor, e);
 }
 
-static int bits(uint32_t set) { return __builtin_popcount(set); }
+static int bits(uint32_t set) {
+    return __builtin_popcount(set);
+}
 
-static Expr *times(Job *job, Expr *a, Expr *b) { return a == NULL ? b : expr_op(job, OP_MUL, a, b, NULL); }
+static Expr *times(Job *job, Expr *a, Expr *b) {
+    return a == NULL ? b : expr_op(job, OP_MUL, a, b, NULL);
+}
 
 // Packing reads operands at affine positions (an exact division is a stretched one); anything else is no operand.
-static bool operand_is_packable(Arena *arena, const Expr *e) {
+bool operand_is_packable(Arena *arena, const Expr *e) {
     ExprList reads = {0};
     expr_reads(arena, e, &reads);
     for (int i = 0; i < reads.count; i++)
@@ -99,7 +103,8 @@ static bool find_contraction(Graph *g, Node *n) {
         n_role |= b && !a;
     }
     if (!m || !n_role || !shared_k) return false;
-    if (!operand_is_packable(g->arena, operand[0]) || !operand_is_packable(g->arena, operand[1])) return false;
+    if (!n->any_operand && (!operand_is_packable(g->arena, operand[0]) || !operand_is_packable(g->arena, operand[1])))
+        return false;
     memcpy(n->role, role, sizeof role);
     n->product[0] = operand[0];
     n->product[1] = operand[1];

@@ -81,14 +81,20 @@ bool expr_contains(Arena *arena, Expr *e, ScalarOp op) {
     return s.found;
 }
 
-bool is_const(const Expr *e, double x) { return e->op == OP_CONST && e->number == x; }
+bool is_const(const Expr *e, double x) {
+    return e->op == OP_CONST && e->number == x;
+}
 
-Expr *real(Job *job, double x) { return expr_const(job, x, T_REAL); }
+Expr *real(Job *job, double x) {
+    return expr_const(job, x, T_REAL);
+}
 Expr *int_const(Job *job, int64_t x) {
     EXPECT(x >= INT32_MIN && x <= INT32_MAX);
     return expr_const(job, (double)x, T_I32);
 }
-Expr *bool_const(Job *job, bool x) { return expr_const(job, x, T_BOOL); }
+Expr *bool_const(Job *job, bool x) {
+    return expr_const(job, x, T_BOOL);
+}
 
 Expr *mul(Job *job, Expr *a, Expr *b) {
     if (a == NULL || b == NULL || is_const(a, 0) || is_const(b, 0)) return NULL;
@@ -127,7 +133,9 @@ Expr *where(Job *job, Expr *condition, Expr *value) {
     return expr_op(job, OP_SELECT, condition, value, real(job, 0));
 }
 
-Expr *int_extent(Job *job, Extent e) { return e.axis < 0 ? int_const(job, e.count) : expr_extent(job, e); }
+Expr *int_extent(Job *job, Extent e) {
+    return e.axis < 0 ? int_const(job, e.count) : expr_extent(job, e);
+}
 
 Expr *read_whole(Job *job, const Tensor *t) {
     Position at[MAX_RANK];

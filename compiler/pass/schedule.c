@@ -7,9 +7,9 @@
 #include <string.h>
 
 enum {
-    SPLIT_PARALLEL = 512,  // a reduction with at least this many results needs no chunks
-    SPLIT_WORK = 32768,    // a reduction with less work is not worth chunks
-    SPLIT_CHUNKS = 32,     // most chunks
+    SPLIT_PARALLEL = 512, // a reduction with at least this many results needs no chunks
+    SPLIT_WORK = 32768,   // a reduction with less work is not worth chunks
+    SPLIT_CHUNKS = 32,    // most chunks
 };
 
 // Votes of one access for the variable that walks its innermost stored dimension step by step.
@@ -19,7 +19,8 @@ static void vote(const Kernel *k, int tensor, int rank, const Position *position
     const Position *p = &position[b->order[rank - 1]];
     if (p->gather != NULL) return;
     for (int i = 0; i < p->terms; i++)
-        if ((p->term[i].coef == 1 || p->term[i].coef == -1) && p->divide == 1 && p->modulo == 0) votes[p->term[i].var] += weight;
+        if ((p->term[i].coef == 1 || p->term[i].coef == -1) && p->divide == 1 && p->modulo == 0)
+            votes[p->term[i].var] += weight;
 }
 
 static int choose_lane(const Kernel *k, const Program *p, Arena *arena) {
@@ -30,7 +31,8 @@ static int choose_lane(const Kernel *k, const Program *p, Arena *arena) {
         for (int v = 0; v < stage->vars; v++) weight *= extent_bound(p, k->var[stage->var[v]].extent);
         ExprList reads = {0};
         expr_reads(arena, stage->value, &reads);
-        for (int r = 0; r < reads.count; r++) vote(k, reads.at[r]->tensor, reads.at[r]->rank, reads.at[r]->position, weight, votes);
+        for (int r = 0; r < reads.count; r++)
+            vote(k, reads.at[r]->tensor, reads.at[r]->rank, reads.at[r]->position, weight, votes);
         vote(k, stage->dest, stage->rank, stage->target, weight, votes);
     }
     int best = -1;
@@ -52,7 +54,7 @@ static void choose_split(Kernel *k, const Program *p) {
     bool finished = false;
     for (int s = 0; s < k->stage.count; s++) {
         const Stage *stage = &k->stage.at[s];
-        if (stage->accumulate) return;
+        if (stage->accumulate || stage->reduce >= REDUCE_ARGMAX) return; // numbers of extremes do not combine
         if (stage->reduce == REDUCE_NONE) {
             if (stage->vars > 0) return;
             finished = true;
@@ -60,7 +62,8 @@ static void choose_split(Kernel *k, const Program *p) {
         }
         if (stage->free > 0 || finished) return; // reductions come first, what follows runs once they are combined
         if (first == NULL) first = stage;
-        if (stage->vars != first->vars || memcmp(stage->var, first->var, sizeof(int) * (size_t)stage->vars) != 0) return;
+        if (stage->vars != first->vars || memcmp(stage->var, first->var, sizeof(int) * (size_t)stage->vars) != 0)
+            return;
         if (stage != first && fuse_contains(p->arena, stage->value, OP_READ)) {
             ExprList reads = {0}; // a reduction of an earlier reduction's result cannot be cut together with it
             expr_reads(p->arena, stage->value, &reads);
@@ -82,7 +85,8 @@ static void choose_split(Kernel *k, const Program *p) {
     if (work < SPLIT_WORK || best < 2) chunks = 1;
     if (chunks > SPLIT_CHUNKS) chunks = SPLIT_CHUNKS;
     if (chunks > best) chunks = best;
-    if (chunks > 1) chunks = (best + (best + chunks - 1) / chunks - 1) / ((best + chunks - 1) / chunks); // none is empty
+    if (chunks > 1)
+        chunks = (best + (best + chunks - 1) / chunks - 1) / ((best + chunks - 1) / chunks); // none is empty
     k->chunks = chunks < 2 ? 1 : (int)chunks;
     if (k->chunks == 1) k->split = -1;
 }
@@ -93,7 +97,8 @@ void schedule_kernels(KernelProgram *kp) {
         for (int c = 0; c < kp->job.at[j].call.count; c++) {
             const KernelCall *call = &kp->job.at[j].call.at[c];
             int64_t flops = call->flops; // a kernel with step extents counts per unit of them
-            for (int e = 0; e < call->extents; e++) flops /= extent_bound(p, call->extent[e]) > 0 ? extent_bound(p, call->extent[e]) : 1;
+            for (int e = 0; e < call->extents; e++)
+                flops /= extent_bound(p, call->extent[e]) > 0 ? extent_bound(p, call->extent[e]) : 1;
             if (flops > call->kernel->flops) call->kernel->flops = flops;
         }
     for (int i = 0; i < kp->kernel.count; i++) {

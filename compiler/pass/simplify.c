@@ -1,8 +1,10 @@
 // Simplification of equations.
-// requires: verified equations; leaves: equations of equal values, each reaching an output, an update, the loss or the first
-// value of a parameter. Idempotent. One walk in order rewrites, forwards and merges; one walk back drops what is unused.
+// requires: verified equations; leaves: equations of equal values, each reaching an output, an update, the loss or the
+// first value of a parameter. Idempotent. One walk in order rewrites, forwards and merges; one walk back drops what is
+// unused.
 //
-// Rules on expressions. None changes a value beyond the sign of a zero, except the powers (a product is at least as exact):
+// Rules on expressions. None changes a value beyond the sign of a zero, except the powers (a product is at least as
+// exact):
 //   constants       folded, in f32 steps unless the program is f64; an extent without a run-time axis is a constant
 //   real            x+0 x-0 x*1 x/1 -> x;  0-x, x*-1, x/-1 -> -x;  x+x -> 2*x;  -(-x) -> x;  -(a-b) -> b-a
 //                   x+(-y) -> x-y;  x-(-y) -> x+y;  (-x)*(-y) -> x*y;  x/c -> x*(1/c) when c is a power of two
@@ -10,6 +12,9 @@
 //   powers          x^0 -> 1, x^1 -> x, x^2 x^3 x^4 -> products, x^-1 -> 1/x
 //   min, max        of equal arguments; of two constants around one argument
 //   select          known condition; equal arms; not c -> arms exchanged; an arm that asks the same condition again
+//                   select(c, a, b) + select(c, d, e) -> select(c, a+d, b+e), the same for - and *
+//                   select(c, a, 0) * k -> select(c, a*k, 0) for a finite constant k; -select(c, a, 0) -> select(c, -a,
+//                   0)
 //   logic           constants, equal arguments, not not, not of = and != (and of < <= between integers)
 //   integers        x+0 x-0 x*1 x*0 x//1 x%1 x-x;  (x+c)+d -> x+(c+d);  comparisons of equal arguments
 //   ranges          comparisons, // and % of index arithmetic whose outcome is the same for all values of the variables
@@ -30,13 +35,13 @@ typedef struct Simplifier {
     Program *p;
     Job *job;
     Arena *arena;
-    const Equation *eq;      // being rewritten
-    uint32_t zero_vars;      // its variables of extent 1
-    uint32_t gone;           // its reduced variables of extent 1
-    ExprMap done;            // within one equation: rewritten expressions
-    ExprMap structure;       // hashes that do not depend on addresses
-    int *same_as;            // by tensor: the tensor whose values it has (itself unless forwarded)
-    Expr **inlined;          // by tensor: the expression to write in its place, or NULL
+    const Equation *eq;       // being rewritten
+    uint32_t zero_vars;       // its variables of extent 1
+    uint32_t gone;            // its reduced variables of extent 1
+    ExprMap done;             // within one equation: rewritten expressions
+    ExprMap structure;        // hashes that do not depend on addresses
+    int *same_as;             // by tensor: the tensor whose values it has (itself unless forwarded)
+    Expr **inlined;           // by tensor: the expression to write in its place, or NULL
     const Equation **definer; // by tensor: its equation in this job, or NULL
 } Simplifier;
 
@@ -48,10 +53,16 @@ static const char result_rule[OP_COUNT] = {
 
 static Expr *rewrite(Simplifier *s, Expr *e);
 
-static Expr *make(Simplifier *s, ScalarOp op, Expr *a, Expr *b) { return expr_op(s->job, op, a, b, NULL); }
-static Expr *constant(Simplifier *s, double x, ElementType t) { return expr_const(s->job, x, t); }
+static Expr *make(Simplifier *s, ScalarOp op, Expr *a, Expr *b) {
+    return expr_op(s->job, op, a, b, NULL);
+}
+static Expr *constant(Simplifier *s, double x, ElementType t) {
+    return expr_const(s->job, x, t);
+}
 
-static bool is_integer(ElementType t) { return t == T_I32 || t == T_I64 || t == T_U8; }
+static bool is_integer(ElementType t) {
+    return t == T_I32 || t == T_I64 || t == T_U8;
+}
 
 // ---- order of arguments
 static uint64_t mix(uint64_t h, uint64_t x) {
@@ -86,7 +97,9 @@ static uint64_t structure_of(Simplifier *s, const Expr *e) {
     return h;
 }
 
-static int order_class(const Expr *e) { return e->op == OP_READ ? 0 : e->op == OP_CONST ? 2 : 1; }
+static int order_class(const Expr *e) {
+    return e->op == OP_READ ? 0 : e->op == OP_CONST ? 2 : 1;
+}
 
 static bool out_of_order(Simplifier *s, const Expr *a, const Expr *b) {
     if (order_class(a) != order_class(b)) return order_class(a) > order_class(b);
@@ -142,8 +155,36 @@ static bool exact_reciprocal(double c) {
     return c != 0 && isfinite(c) && fabs(frexp(c, &power)) == 0.5 && power > -120 && power < 120;
 }
 
-static Expr *real_rule(Simplifier *s, Expr *e) {
+// Arithmetic moves into the arms where that leaves fewer selects or a zero arm zero.
+static Expr *arms_rule(Simplifier *s, Expr *e) {
     Expr *a = e->arg[0], *b = e->arg[1];
+    if (e->op != OP_ADD && e->op != OP_SUB && e->op != OP_MUL && e->op != OP_NEG) return NULL;
+    if (e->op == OP_MUL && a->op == OP_CONST) {
+        a = e->arg[1];
+        b = e->arg[0];
+    }
+    if (a->op != OP_SELECT) return NULL;
+    bool zero_arm = is_const(a->arg[1], 0) || is_const(a->arg[2], 0);
+    Expr *first, *second;
+    if (e->op == OP_NEG) {
+        if (!zero_arm) return NULL;
+        first = is_const(a->arg[1], 0) ? a->arg[1] : expr_op(s->job, OP_NEG, a->arg[1], NULL, NULL);
+        second = is_const(a->arg[2], 0) ? a->arg[2] : expr_op(s->job, OP_NEG, a->arg[2], NULL, NULL);
+    } else if (b->op == OP_SELECT && b->arg[0] == a->arg[0]) {
+        first = make(s, e->op, a->arg[1], b->arg[1]);
+        second = make(s, e->op, a->arg[2], b->arg[2]);
+    } else if (e->op == OP_MUL && b->op == OP_CONST && isfinite(b->number) && zero_arm) {
+        first = is_const(a->arg[1], 0) ? a->arg[1] : make(s, OP_MUL, a->arg[1], b);
+        second = is_const(a->arg[2], 0) ? a->arg[2] : make(s, OP_MUL, a->arg[2], b);
+    } else {
+        return NULL;
+    }
+    return expr_op(s->job, OP_SELECT, a->arg[0], first, second);
+}
+
+static Expr *real_rule(Simplifier *s, Expr *e) {
+    Expr *a = e->arg[0], *b = e->arg[1], *arms = arms_rule(s, e);
+    if (arms != NULL) return arms;
     switch (e->op) {
     case OP_NEG:
         if (a->op == OP_NEG) return a->arg[0];
@@ -173,7 +214,8 @@ static Expr *real_rule(Simplifier *s, Expr *e) {
     case OP_DIV:
         if (is_const(b, 1)) return a;
         if (is_const(b, -1)) return expr_op(s->job, OP_NEG, a, NULL, NULL);
-        if (b->op == OP_CONST && exact_reciprocal(b->number)) return make(s, OP_MUL, a, constant(s, 1 / b->number, T_REAL));
+        if (b->op == OP_CONST && exact_reciprocal(b->number))
+            return make(s, OP_MUL, a, constant(s, 1 / b->number, T_REAL));
         return NULL;
     case OP_POW: {
         if (b->op != OP_CONST) return NULL;
@@ -211,7 +253,8 @@ static Expr *integer_rule(Simplifier *s, Expr *e) {
     case OP_ISUB:
         if (is_const(b, 0)) return a;
         if (a == b) return constant(s, 0, t);
-        if (b->op == OP_CONST && t == T_I32 && b->number != -2147483648.0) return make(s, OP_IADD, a, constant(s, -b->number, t));
+        if (b->op == OP_CONST && t == T_I32 && b->number != -2147483648.0)
+            return make(s, OP_IADD, a, constant(s, -b->number, t));
         return NULL;
     case OP_IMUL:
         if (is_const(b, 1)) return a;
@@ -230,6 +273,7 @@ static Expr *integer_rule(Simplifier *s, Expr *e) {
 // Bounds of integer arithmetic on indices over all values of the equation's variables; false: not known, or beyond i32.
 static bool int_range(const Simplifier *s, const Expr *e, int64_t *low, int64_t *high) {
     int64_t a, b, c, d;
+    if (e->type != T_I32) return false;
     switch (e->op) {
     case OP_CONST: *low = *high = (int64_t)e->number; break;
     case OP_INDEX: {
@@ -267,7 +311,7 @@ static bool int_range(const Simplifier *s, const Expr *e, int64_t *low, int64_t 
     }
     default: return false;
     }
-    return *low >= INT32_MIN && *high <= INT32_MAX && e->type == T_I32;
+    return *low >= INT32_MIN && *high <= INT32_MAX;
 }
 
 static Expr *range_rule(Simplifier *s, Expr *e) {
@@ -328,7 +372,8 @@ static Expr *one_rule(Simplifier *s, Expr *e) {
     if (made == NULL && (result_rule[e->op] == 'I' || result_rule[e->op] == 'B')) made = integer_rule(s, e);
     if (made == NULL) made = range_rule(s, e);
     if (made == NULL) made = logic_rule(s, e);
-    if (made == NULL && commutes(e->op) && out_of_order(s, e->arg[0], e->arg[1])) made = make(s, e->op, e->arg[1], e->arg[0]);
+    if (made == NULL && commutes(e->op) && out_of_order(s, e->arg[0], e->arg[1]))
+        made = make(s, e->op, e->arg[1], e->arg[0]);
     return made;
 }
 
@@ -356,15 +401,16 @@ static bool never_outside(const Simplifier *s, const Expr *e, double value) {
         int var;
         if (p->gather != NULL) return false;
         if (value == 0) continue;
-        bool constant_inside = p->terms == 0 && p->divide == 1 && p->modulo == 0 && t->dim[i].axis < 0 && p->offset >= 0 &&
-                               p->offset < t->dim[i].count;
+        bool constant_inside = p->terms == 0 && p->divide == 1 && p->modulo == 0 && t->dim[i].axis < 0 &&
+                               p->offset >= 0 && p->offset < t->dim[i].count;
         if (constant_inside) continue;
         if (!position_is_var(p, &var) || !extent_same(s->eq->var[var].extent, t->dim[i])) return false;
     }
     return true;
 }
 
-static Expr *rewrite_read(Simplifier *s, Expr *e) {
+// Not inline: its positions would be on the stack once per level of an expression.
+__attribute__((noinline)) static Expr *rewrite_read(Simplifier *s, Expr *e) {
     Position at[MAX_RANK];
     for (int i = 0; i < e->rank; i++) {
         at[i] = e->position[i];
@@ -547,7 +593,8 @@ void simplify(Program *p, Job *job) {
         else rewrite_equation(s, eq);
         int last = (int)(uintptr_t)expr_map_get(&by_value, eq->value), same = last;
         while (same > 0 && !equal_equations(s, job->equation.at[same - 1], eq)) same = before[same];
-        bool worth = eq->kind == EQ_VIEW || eq->reduce != REDUCE_NONE || eq->value->arity > 0 || eq->value->op == OP_READ;
+        bool worth =
+            eq->kind == EQ_VIEW || eq->reduce != REDUCE_NONE || eq->value->arity > 0 || eq->value->op == OP_READ;
         if (same > 0 && worth && s->same_as[eq->out] == eq->out) {
             const Tensor *first = p->tensor.at[s->same_as[job->equation.at[same - 1]->out]];
             become_copy(s, eq, first);

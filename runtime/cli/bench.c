@@ -1,5 +1,6 @@
-// bench: step times on synthetic inputs. Text or --json; with --interactive a dialogue: a line `train K` or `infer K` on stdin
-// runs K steps and answers with one line of JSON holding each step's milliseconds, so that a script can alternate with a peer.
+// bench: step times on synthetic inputs. Text or --json; with --interactive a dialogue: a line `train K` or
+// `infer K` on stdin runs K steps and answers with one line of JSON holding each step's milliseconds, so that
+// a script can alternate with a peer.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // getline
 #endif
@@ -21,10 +22,10 @@ typedef struct Bench {
     const CommandInput *input;
     Session *session;
     int64_t batch;
-    char **block;     // [tensors] synthetic inputs, made when first needed
+    char **block; // [tensors] synthetic inputs, made when first needed
     int64_t *extent;
-    int64_t trained;  // steps
-    double *ms;       // [room]
+    int64_t trained; // steps
+    double *ms;      // [room]
     int64_t room;
 } Bench;
 
@@ -37,7 +38,8 @@ static int64_t input_bytes(const Bench *b, int tensor) {
     return tensor_elements(t, b->extent) * (int64_t)type_size(t->type);
 }
 
-// Reals in [0, 1), bytes in 0 .. 255, booleans; integers are 0, the one value that is inside whatever they index.
+// Reals in [0, 1), bytes in 0 .. 255, booleans; integers are 0, the one value that is inside whatever they
+// index.
 static void fill(const StmTensor *tensor, char *data, int64_t count, uint32_t stream) {
     RandomStream random = random_stream(1, stream);
     for (int64_t i = 0; i < count; i++) {
@@ -46,7 +48,8 @@ static void fill(const StmTensor *tensor, char *data, int64_t count, uint32_t st
         case STM_F64: ((double *)(void *)data)[i] = (double)random_unit(&random); break;
         case STM_U8: ((uint8_t *)data)[i] = (uint8_t)random_word(&random); break;
         case STM_BOOL: ((uint8_t *)data)[i] = random_word(&random) & 1; break;
-        case STM_I32: case STM_I64: return;
+        case STM_I32:
+        case STM_I64: return;
         }
     }
 }
@@ -68,7 +71,8 @@ static Status make_inputs(Bench *b, const StmJob *job) {
 static Status run_steps(Bench *b, bool train, int64_t steps) {
     Machine *m = b->session->machine;
     const StmJob *job = bench_job(b, train);
-    if (!job) return status_make(STATUS_INVALID, "%s has no %s block", b->session->plan->name, train ? "train" : "predict");
+    if (!job)
+        return status_make(STATUS_INVALID, "%s has no %s block", b->session->plan->name, train ? "train" : "predict");
     if (steps > b->room) {
         double *larger = realloc(b->ms, (size_t)steps * sizeof *larger);
         if (!larger) return status_make(STATUS_NO_MEMORY, "no memory for %lld times", (long long)steps);
@@ -112,8 +116,12 @@ static Status time_job(Bench *b, bool train, Timing *out) {
     TRY(run_steps(b, train, steps));
     qsort(b->ms, (size_t)steps, sizeof *b->ms, by_value);
     const StmJob *job = bench_job(b, train);
-    *out = (Timing){.steps = steps, .least = b->ms[0], .median = b->ms[steps / 2], .most = b->ms[steps - 1],
-                    .flops = machine_job_flops(b->session->machine), .bytes = job_arena_bytes(job, b->extent)};
+    *out = (Timing){.steps = steps,
+                    .least = b->ms[0],
+                    .median = b->ms[steps / 2],
+                    .most = b->ms[steps - 1],
+                    .flops = machine_job_flops(b->session->machine),
+                    .bytes = job_arena_bytes(job, b->extent)};
     return STATUS_OK;
 }
 
@@ -136,7 +144,8 @@ static Status report(Bench *b) {
     Timing timing[2];
     bool there[2] = {bench_job(b, true) != NULL, bench_job(b, false) != NULL};
     static const char *const names[2] = {"train", "predict"};
-    if (!there[0] && !there[1]) return status_make(STATUS_INVALID, "%s has neither a train nor a predict block", s->plan->name);
+    if (!there[0] && !there[1])
+        return status_make(STATUS_INVALID, "%s has neither a train nor a predict block", s->plan->name);
     for (int k = 0; k < 2; k++)
         if (there[k]) TRY(time_job(b, k == 0, &timing[k]));
     if (b->input->options->json) {
@@ -155,15 +164,17 @@ static Status report(Bench *b) {
         json_writer_free(&w);
         return status;
     }
-    printf("%s, %d thread%s, %lld %ss a step\n\n", isa_name(s->machine->isa), pool_threads(s->pool), pool_threads(s->pool) == 1 ? "" : "s",
-           (long long)b->batch, session_row_name(s));
-    printf("%-10s %8s %11s %11s %11s %12s %10s %12s\n", "", "steps", "min ms", "median ms", "max ms", "rows/s", "GFLOP/s", "memory");
+    printf("%s, %d thread%s, %lld %ss a step\n\n", isa_name(s->machine->isa), pool_threads(s->pool),
+           pool_threads(s->pool) == 1 ? "" : "s", (long long)b->batch, session_row_name(s));
+    printf("%-10s %8s %11s %11s %11s %12s %10s %12s\n", "", "steps", "min ms", "median ms", "max ms", "rows/s",
+           "GFLOP/s", "memory");
     for (int k = 0; k < 2; k++) {
         char bytes[BYTES_TEXT];
         const Timing *t = &timing[k];
         if (there[k])
-            printf("%-10s %8lld %11.3f %11.3f %11.3f %12.0f %10.2f %12s\n", names[k], (long long)t->steps, t->least, t->median, t->most,
-                   (double)b->batch / t->median * 1e3, t->flops / t->median / 1e6, bytes_text((double)t->bytes, bytes));
+            printf("%-10s %8lld %11.3f %11.3f %11.3f %12.0f %10.2f %12s\n", names[k], (long long)t->steps, t->least,
+                   t->median, t->most, (double)b->batch / t->median * 1e3, t->flops / t->median / 1e6,
+                   bytes_text((double)t->bytes, bytes));
     }
     return STATUS_OK;
 }
@@ -228,8 +239,9 @@ Status command_bench(const CommandInput *input) {
     Session *s = input->session;
     Bench b = {.input = input, .session = s};
     TRY(command_start(input));
-    b.batch = input->options->batch > 0 ? input->options->batch : s->plan->train.batch > 0 && plan_job(s->plan, "train")
-                                                                     ? s->plan->train.batch : command_batch(input);
+    b.batch = input->options->batch > 0                                ? input->options->batch
+              : s->plan->train.batch > 0 && plan_job(s->plan, "train") ? s->plan->train.batch
+                                                                       : command_batch(input);
     TRY(ARENA_NEW(&s->arena, b.block, (size_t)s->plan->tensors + 1));
     TRY(ARENA_NEW(&s->arena, b.extent, (size_t)s->plan->axes + 1));
     session_extents(s, b.batch, b.extent);

@@ -1,5 +1,5 @@
-// commands: one function per subcommand. Each takes a session whose plan is read and whose settings are set, and does its work;
-// what it prints is documented in its file.
+// commands: one function per subcommand. Each takes a session whose plan is read and whose settings are set,
+// and does its work; what it prints is documented in its file.
 #pragma once
 
 #include <signal.h>

@@ -1,4 +1,5 @@
-// info: what this executable holds: axes, inputs, settings, parameters, memory, kernels, targets. Text, --json, or the plan itself.
+// info: what this executable holds: axes, inputs, settings, parameters, memory, kernels, targets. Text,
+// --json, or the plan itself.
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "commands.h"
 
 static bool is_test(const StmJob *job) {
-    return strncmp(job->name, "test:", 5) == 0;
+    return strncmp(job->name, "test:", 5) == 0 || strncmp(job->name, "gradient:", 9) == 0;
 }
 
 static int64_t tensor_bytes(const Session *s, const StmTensor *tensor) {
@@ -38,7 +39,8 @@ static void print_tensors(const Session *s) {
     for (int t = 0; t < plan->tensors; t++) {
         const StmTensor *tensor = &plan->tensor[t];
         if (tensor->kind == STM_INPUT && tensor->dataset)
-            printf("  %-20s %s[%s] from %s\n", tensor->name, type_name(tensor->type), shape_text(plan, tensor, shape), tensor->dataset);
+            printf("  %-20s %s[%s] from %s\n", tensor->name, type_name(tensor->type), shape_text(plan, tensor, shape),
+                   tensor->dataset);
     }
     printf("\nparameters\n");
     for (int t = 0; t < plan->tensors; t++) {
@@ -57,11 +59,13 @@ static void print_memory(const Session *s) {
     if (s->batch_axis >= 0)
         printf(" (for %lld %ss at a time)", (long long)plan->axis[s->batch_axis].count, plan->axis[s->batch_axis].name);
     printf("\n  %-44s %s\n", "parameters", bytes_text((double)kind_bytes(s, STM_PARAM), bytes));
-    printf("  %-44s %s\n", "state (optimizer, running statistics)", bytes_text((double)kind_bytes(s, STM_STATE), bytes));
+    printf("  %-44s %s\n", "state (optimizer, running statistics)",
+           bytes_text((double)kind_bytes(s, STM_STATE), bytes));
     for (int j = 0; j < plan->jobs; j++) {
         const StmJob *job = &plan->job[j];
         if (is_test(job)) continue;
-        printf("  %-44s %-12s %d steps\n", job->name, bytes_text((double)job_arena_bytes(job, s->machine->bound), bytes), job->steps);
+        printf("  %-44s %-12s %d steps\n", job->name,
+               bytes_text((double)job_arena_bytes(job, s->machine->bound), bytes), job->steps);
     }
 }
 
@@ -73,8 +77,8 @@ static int count_tests(const StmPlan *plan) {
 
 static void print_text(const Session *s) {
     const StmPlan *plan = s->plan;
-    printf("%s%s%s\ncompiled by stmc %s, %s\n", plan->name, plan->doc ? ": " : "", plan->doc ? plan->doc : "", plan->version,
-           type_name(plan->real));
+    printf("%s%s%s\ncompiled by stmc %s, %s\n", plan->name, plan->doc ? ": " : "", plan->doc ? plan->doc : "",
+           plan->version, type_name(plan->real));
     print_axes(plan);
     if (plan->options) printf("\noptions, fixed when compiled\n");
     for (int i = 0; i < plan->options; i++)
@@ -92,7 +96,8 @@ static void print_text(const Session *s) {
     printf("\nkernels      %d%s", plan->kernels, count_tests(plan) ? "" : "\n");
     if (count_tests(plan)) printf(", tests %d\n", count_tests(plan));
     printf("targets      cpu: x86-64-v2 (SSE4.2), x86-64-v3 (AVX2), x86-64-v4 (AVX-512)\n");
-    printf("this machine %s, %d thread%s\n", isa_name(s->machine->isa), pool_threads(s->pool), pool_threads(s->pool) == 1 ? "" : "s");
+    printf("this machine %s, %d thread%s\n", isa_name(s->machine->isa), pool_threads(s->pool),
+           pool_threads(s->pool) == 1 ? "" : "s");
 }
 
 static void json_shape(JsonWriter *w, const Session *s, const StmTensor *tensor, bool names) {
@@ -180,7 +185,8 @@ static Status print_json(const Session *s) {
     json_key(w, "jobs");
     json_begin_object(w);
     for (int j = 0; j < plan->jobs; j++)
-        if (!is_test(&plan->job[j])) json_key(w, plan->job[j].name), json_integer(w, job_arena_bytes(&plan->job[j], s->machine->bound));
+        if (!is_test(&plan->job[j]))
+            json_key(w, plan->job[j].name), json_integer(w, job_arena_bytes(&plan->job[j], s->machine->bound));
     json_end_object(w);
     json_end_object(w);
     json_key(w, "kernels"), json_integer(w, plan->kernels);

@@ -1,5 +1,6 @@
-// main: the executable's entry. Reads the command line, runs one command, prints an error if there is one, and turns it into the exit
-// status: 0 done, 1 input or data at fault, 2 command line, 3 environment (disk, memory), 70 a bug.
+// main: the executable's entry. Reads the command line, runs one command, prints an error if there is one,
+// and turns it into the exit status: 0 done, 1 input or data at fault, 2 command line, 3 environment (disk,
+// memory), 70 a bug.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // sigaction
 #endif
@@ -31,7 +32,8 @@ static void catch_signals(void) {
 static int exit_status(Status status) {
     switch (status_code(status)) {
     case STATUS_CODE_OK: return 0;
-    case STATUS_IO: case STATUS_NO_MEMORY: return 3;
+    case STATUS_IO:
+    case STATUS_NO_MEMORY: return 3;
     case STATUS_INTERNAL: return 70;
     case STATUS_CANCELLED: return 1;
     default: return 1;
@@ -51,12 +53,14 @@ static int run_command(const CommandInput *input, const char *executable) {
     switch (input->options->command) {
     case COMMAND_PREPARE: status = command_prepare(input); break;
     case COMMAND_TRAIN: status = command_train(input); break;
-    case COMMAND_PREDICT: case COMMAND_EMBED: status = command_predict(input); break;
+    case COMMAND_PREDICT:
+    case COMMAND_EMBED: status = command_predict(input); break;
     case COMMAND_EVALUATE: status = command_evaluate(input); break;
     case COMMAND_INFO: status = command_info(input); break;
     case COMMAND_BENCH: status = command_bench(input); break;
     case COMMAND_TEST: status = command_test(input, &failed); break;
-    case COMMAND_NONE: case COMMANDS: break;
+    case COMMAND_NONE:
+    case COMMANDS: break;
     }
     if (status == STATUS_OK) status = command_profile(input);
     if (fflush(stdout) != 0 && status == STATUS_OK) status = status_errno(errno, "cannot write the output");

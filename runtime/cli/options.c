@@ -23,8 +23,8 @@ typedef struct Flag {
     const char *name, *value; // value: what --help calls it
     FlagKind kind;
     unsigned commands;
-    size_t at;                // member of Options
-    int64_t low, high;        // FLAG_INTEGER
+    size_t at;         // member of Options
+    int64_t low, high; // FLAG_INTEGER
     const char *doc;
 } Flag;
 
@@ -35,7 +35,8 @@ static const Flag flags[] = {
     {"out", "FILE", FLAG_TEXT, BIT(COMMAND_PREPARE), MEMBER(out), 0, 0, "store to write (HDF5)"},
     {"out", "DIR", FLAG_TEXT, BIT(COMMAND_TRAIN), MEMBER(out), 0, 0, "directory of the run: weights, metrics, curves"},
     {"out", "FILE", FLAG_TEXT, ON_OUTPUT, MEMBER(out), 0, 0, "result: FILE.h5ad or FILE.csv"},
-    {"weights", "FILE", FLAG_TEXT, ON_WEIGHTS, MEMBER(weights), 0, 0, "weights (safetensors), e.g. RUN/best.safetensors"},
+    {"weights", "FILE", FLAG_TEXT, ON_WEIGHTS, MEMBER(weights), 0, 0,
+     "weights (safetensors), e.g. RUN/best.safetensors"},
     {"hold-out", "SECTION[,SECTION]", FLAG_LIST, BIT(COMMAND_TRAIN), MEMBER(hold_out), 0, 0, "sections for validation"},
     {"section", "SECTION[,SECTION]", FLAG_LIST, ON_WEIGHTS | BIT(COMMAND_PREPARE), MEMBER(section), 0, 0,
      "only these sections (default: all)"},
@@ -53,10 +54,12 @@ static const Flag flags[] = {
     {"json", NULL, FLAG_SWITCH, BIT(COMMAND_EVALUATE) | BIT(COMMAND_INFO) | BIT(COMMAND_BENCH), MEMBER(json), 0, 0,
      "machine-readable result"},
     {"plan", NULL, FLAG_SWITCH, BIT(COMMAND_INFO), MEMBER(plan), 0, 0, "print the compiled plan"},
-    {"steps", "N", FLAG_INTEGER, BIT(COMMAND_BENCH), MEMBER(steps), 1, 1000000, "steps to time (default: one second's worth)"},
+    {"steps", "N", FLAG_INTEGER, BIT(COMMAND_BENCH), MEMBER(steps), 1, 1000000,
+     "steps to time (default: one second's worth)"},
     {"interactive", NULL, FLAG_SWITCH, BIT(COMMAND_BENCH), MEMBER(interactive), 0, 0,
      "read lines 'train K' and 'infer K', answer with JSON"},
-    {"profile", NULL, FLAG_SWITCH, ON_RUN & ~BIT(COMMAND_TEST), MEMBER(profile), 0, 0, "print the time of every kernel at the end"},
+    {"profile", NULL, FLAG_SWITCH, ON_RUN & ~BIT(COMMAND_TEST), MEMBER(profile), 0, 0,
+     "print the time of every kernel at the end"},
     {"threads", "N", FLAG_INTEGER, ON_RUN, MEMBER(threads), 1, 1024, "CPU threads (default: all that may be used)"},
     {"device", "auto|cpu|cuda[:N]", FLAG_TEXT, ON_RUN, MEMBER(device), 0, 0, "where to compute (default auto)"},
     {"help", NULL, FLAG_SWITCH, ~0u, MEMBER(help), 0, 0, "this text"},
@@ -73,14 +76,16 @@ static const CommandInfo command_info[COMMANDS] = {
     [COMMAND_TRAIN] = {"train", "FILE.h5... --out DIR", "train on the sections of one or more stores"},
     [COMMAND_PREDICT] = {"predict", "FILE.h5 --weights W --out FILE.(h5ad|csv)", "predict for every spot"},
     [COMMAND_EVALUATE] = {"evaluate", "FILE.h5 --weights W", "loss and metrics against the truth in a store"},
-    [COMMAND_EMBED] = {"embed", "FILE.h5 --weights W --out FILE.(h5ad|csv)", "write the model's features for every spot"},
+    [COMMAND_EMBED] = {"embed", "FILE.h5 --weights W --out FILE.(h5ad|csv)",
+                       "write the model's features for every spot"},
     [COMMAND_INFO] = {"info", "", "axes, parameters, memory, targets"},
     [COMMAND_BENCH] = {"bench", "", "time steps on synthetic inputs"},
     [COMMAND_TEST] = {"test", "", "run the tests of the spec"},
 };
 
 // FLAG_LIST finds the length of a list behind its pointer.
-_Static_assert(MEMBER(hold_out_n) == MEMBER(hold_out) + sizeof(char **) && MEMBER(section_n) == MEMBER(section) + sizeof(char **) &&
+_Static_assert(MEMBER(hold_out_n) == MEMBER(hold_out) + sizeof(char **) &&
+                   MEMBER(section_n) == MEMBER(section) + sizeof(char **) &&
                    MEMBER(depth_n) == MEMBER(depth) + sizeof(char **),
                "a list's length follows its pointer");
 
@@ -93,8 +98,10 @@ const char *command_doc(Command command) {
 }
 
 bool command_exists(const StmPlan *plan, Command command, const char **why) {
-    static const char *const needed[COMMANDS] = {
-        [COMMAND_TRAIN] = "train", [COMMAND_PREDICT] = "predict", [COMMAND_EVALUATE] = "evaluate", [COMMAND_EMBED] = "embed"};
+    static const char *const needed[COMMANDS] = {[COMMAND_TRAIN] = "train",
+                                                 [COMMAND_PREDICT] = "predict",
+                                                 [COMMAND_EVALUATE] = "evaluate",
+                                                 [COMMAND_EMBED] = "embed"};
     const char *reason = NULL;
     bool tests = false;
     for (int j = 0; j < plan->jobs; j++)
@@ -120,15 +127,17 @@ static Status read_command(const StmPlan *plan, const char *word, Command *out) 
     const char *near = closest_name(word, names, count);
     Text list = {0};
     for (size_t i = 0; i < count; i++) text_printf(&list, " %s", names[i]);
-    Status status = near ? status_make(STATUS_INVALID, "there is no command %s; did you mean %s?", word, near)
-                         : status_make(STATUS_INVALID, "there is no command %s; the commands are:%s", word, text_string(&list));
+    Status status =
+        near ? status_make(STATUS_INVALID, "there is no command %s; did you mean %s?", word, near)
+             : status_make(STATUS_INVALID, "there is no command %s; the commands are:%s", word, text_string(&list));
     text_free(&list);
     return status;
 }
 
 static const Flag *find_flag(Command command, const char *name, size_t length) {
     for (int f = 0; f < FLAGS; f++)
-        if (strlen(flags[f].name) == length && memcmp(flags[f].name, name, length) == 0 && (flags[f].commands & BIT(command)))
+        if (strlen(flags[f].name) == length && memcmp(flags[f].name, name, length) == 0 &&
+            (flags[f].commands & BIT(command)))
             return &flags[f];
     return NULL;
 }
@@ -154,11 +163,15 @@ static Status unknown_flag(const StmPlan *plan, const char *executable, Command 
     size_t count = 0;
     for (int f = 0; f < FLAGS; f++)
         if (flags[f].commands & BIT(command)) names[count++] = flags[f].name;
-    for (int s = 0; s < plan->settings && count < FLAGS + 64 && takes_settings(command); s++) names[count++] = plan->setting[s].name;
+    for (int s = 0; s < plan->settings && count < FLAGS + 64 && takes_settings(command); s++)
+        names[count++] = plan->setting[s].name;
     const char *near = closest_name(name, names, count);
-    if (near) return status_make(STATUS_INVALID, "%s has no flag --%s; did you mean --%s?", command_name(command), name, near);
+    if (near)
+        return status_make(STATUS_INVALID, "%s has no flag --%s; did you mean --%s?", command_name(command), name,
+                           near);
     for (int f = 0; f < FLAGS; f++)
-        if (strcmp(flags[f].name, name) == 0) return status_make(STATUS_INVALID, "--%s does not go with %s", name, command_name(command));
+        if (strcmp(flags[f].name, name) == 0)
+            return status_make(STATUS_INVALID, "--%s does not go with %s", name, command_name(command));
     return status_make(STATUS_INVALID, "%s has no flag --%s; '%s %s --help' lists them", command_name(command), name,
                        executable, command_name(command));
 }
@@ -183,7 +196,10 @@ static Status add_list(Session *session, const char *value, const char *name, co
 
 static Status read_interval(const char *value, Options *out) {
     size_t n = strlen(value);
-    static const struct { char unit; double seconds; } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}};
+    static const struct {
+        char unit;
+        double seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}};
     for (int u = 0; u < 3; u++) {
         if (n < 2 || value[n - 1] != units[u].unit) continue;
         double number;
@@ -192,7 +208,8 @@ static Status read_interval(const char *value, Options *out) {
         return STATUS_OK;
     }
     if (parse_i64(value, n, &out->checkpoint_epochs) && out->checkpoint_epochs >= 1) return STATUS_OK;
-    return status_make(STATUS_INVALID, "--checkpoint-every %s: give a number of epochs (5) or a time (90s, 10m, 1h)", value);
+    return status_make(STATUS_INVALID, "--checkpoint-every %s: give a number of epochs (5) or a time (90s, 10m, 1h)",
+                       value);
 }
 
 static Status set_flag(Session *session, const Flag *flag, const char *value, Options *out) {
@@ -205,7 +222,8 @@ static Status set_flag(Session *session, const Flag *flag, const char *value, Op
         return STATUS_OK;
     case FLAG_LIST:
         // The list's length follows its pointer in Options.
-        return add_list(session, value, flag->name, (const char ***)(void *)member, (int *)(void *)(member + sizeof(char **)));
+        return add_list(session, value, flag->name, (const char ***)(void *)member,
+                        (int *)(void *)(member + sizeof(char **)));
     case FLAG_INTEGER: {
         int64_t number;
         if (!parse_i64(value, strlen(value), &number) || number < flag->low || number > flag->high)
@@ -221,19 +239,22 @@ static Status set_flag(Session *session, const Flag *flag, const char *value, Op
 
 static Status set_setting(Session *session, int index, const char *value) {
     const StmSetting *setting = &session->plan->setting[index];
+    session->setting_given[index] = true;
     if (setting->is_text) {
         session->setting_text[index] = value;
         return STATUS_OK;
     }
     double number;
     const char *kind = setting->is_integer ? "a whole number" : "a number";
-    if (!parse_f64(value, strlen(value), &number) || !isfinite(number) || (setting->is_integer && number != floor(number)))
+    if (!parse_f64(value, strlen(value), &number) || !isfinite(number) ||
+        (setting->is_integer && number != floor(number)))
         return status_make(STATUS_INVALID, "--%s %s: %s is needed", setting->name, value, kind);
     char low[NUMBER_TEXT], high[NUMBER_TEXT];
     number_f64(setting->low, low);
     number_f64(setting->high, high);
     if (setting->ranged && (number < setting->low || number > setting->high))
-        return status_make(STATUS_INVALID, "--%s %s: %s from %s to %s is needed", setting->name, value, kind, low, high);
+        return status_make(STATUS_INVALID, "--%s %s: %s from %s to %s is needed", setting->name, value, kind, low,
+                           high);
     session->setting[index] = number;
     return STATUS_OK;
 }
@@ -255,14 +276,16 @@ static Status read_flag(Session *session, int argc, char **argv, int *at, Option
     const char *value = equals ? equals + 1 : *at + 1 < argc ? argv[++*at] : NULL;
     // "--out --resume" is a forgotten value; "--lr -1" is a number.
     if (!value || (!equals && value[0] == '-' && value[1] == '-'))
-        return status_make(STATUS_INVALID, "--%.*s needs a value (%s)", (int)length, name, flag ? flag->value : "VALUE");
+        return status_make(STATUS_INVALID, "--%.*s needs a value (%s)", (int)length, name,
+                           flag ? flag->value : "VALUE");
     return flag ? set_flag(session, flag, value, out) : set_setting(session, setting, value);
 }
 
 static Status check_device(const char *device) {
     if (!device || strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0) return STATUS_OK;
     if (strncmp(device, "cuda", 4) == 0 && (device[4] == '\0' || device[4] == ':'))
-        return status_make(STATUS_INVALID, "--device %s: this executable holds code for the CPU only; use --device cpu", device);
+        return status_make(STATUS_INVALID, "--device %s: this executable holds code for the CPU only; use --device cpu",
+                           device);
     return status_make(STATUS_INVALID, "--device %s: the devices are auto, cpu and cuda[:N]", device);
 }
 
@@ -273,8 +296,8 @@ static Status check_ending(const char *path) {
 
 static Status need(const Options *o, const char *flag, const char *value) {
     if (value) return STATUS_OK;
-    return status_make(STATUS_INVALID, "%s needs --%s; usage: %s %s", command_name(o->command), flag, command_name(o->command),
-                       command_info[o->command].arguments);
+    return status_make(STATUS_INVALID, "%s needs --%s; usage: %s %s", command_name(o->command), flag,
+                       command_name(o->command), command_info[o->command].arguments);
 }
 
 static Status check_complete(const Options *o) {
@@ -282,10 +305,11 @@ static Status check_complete(const Options *o) {
     unsigned bit = BIT(o->command);
     if (bit & ON_DATA) {
         if (o->files_n == 0)
-            return status_make(STATUS_INVALID, "%s needs a store; usage: %s %s", command_name(o->command), command_name(o->command),
-                               command_info[o->command].arguments);
+            return status_make(STATUS_INVALID, "%s needs a store; usage: %s %s", command_name(o->command),
+                               command_name(o->command), command_info[o->command].arguments);
         if (o->files_n > 1 && (bit & ON_OUTPUT))
-            return status_make(STATUS_INVALID, "%s takes one store; '%s' is too many", command_name(o->command), o->files[1]);
+            return status_make(STATUS_INVALID, "%s takes one store; '%s' is too many", command_name(o->command),
+                               o->files[1]);
     } else if (o->files_n) {
         return status_make(STATUS_INVALID, "%s takes no argument '%s'", command_name(o->command), o->files[0]);
     }
@@ -300,7 +324,8 @@ static Status check_complete(const Options *o) {
 Status options_read(Session *session, int argc, char **argv, Options *out) {
     *out = (Options){.seed = 0, .epochs = -1, .batch = -1, .steps = -1, .threads = 0, .checkpoint_seconds = 300};
     TRY(ARENA_NEW(&session->arena, out->files, (size_t)argc + 1));
-    if (argc < 2) return status_make(STATUS_INVALID, "a command is needed; '%s --help' lists them", argc ? argv[0] : "EXE");
+    if (argc < 2)
+        return status_make(STATUS_INVALID, "a command is needed; '%s --help' lists them", argc ? argv[0] : "EXE");
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         out->help = true;
         return argc > 2 && argv[2][0] != '-' ? read_command(session->plan, argv[2], &out->command) : STATUS_OK;
@@ -316,7 +341,8 @@ Status options_read(Session *session, int argc, char **argv, Options *out) {
         if (only_files || word[0] != '-' || word[1] == '\0') out->files[out->files_n++] = word;
         else if (strcmp(word, "--") == 0) only_files = true;
         else if (strcmp(word, "-h") == 0) out->help = true;
-        else if (word[1] != '-') return status_make(STATUS_INVALID, "there is no flag %s; flags start with two dashes", word);
+        else if (word[1] != '-')
+            return status_make(STATUS_INVALID, "there is no flag %s; flags start with two dashes", word);
         else TRY(read_flag(session, argc, argv, &i, out));
     }
     return out->help ? STATUS_OK : check_complete(out);
@@ -376,7 +402,8 @@ static void command_help(const Session *session, const char *executable, Command
         if (!(flags[f].commands & BIT(command))) continue;
         char left[96];
         Text doc = {0};
-        snprintf(left, sizeof left, "--%s%s%s", flags[f].name, flags[f].value ? " " : "", flags[f].value ? flags[f].value : "");
+        snprintf(left, sizeof left, "--%s%s%s", flags[f].name, flags[f].value ? " " : "",
+                 flags[f].value ? flags[f].value : "");
         text_add(&doc, flags[f].doc);
         if (strcmp(flags[f].name, "epochs") == 0) text_printf(&doc, " (default %lld)", (long long)plan->train.epochs);
         if (strcmp(flags[f].name, "batch") == 0) {
@@ -396,8 +423,8 @@ void help_write(const Session *session, const char *executable, Command command,
         command_help(session, executable, command, text);
         return;
     }
-    text_printf(text, "%s%s%s\n\nUsage: %s COMMAND ...\n\nCommands:\n", plan->name, plan->doc ? ": " : "", plan->doc ? plan->doc : "",
-                executable);
+    text_printf(text, "%s%s%s\n\nUsage: %s COMMAND ...\n\nCommands:\n", plan->name, plan->doc ? ": " : "",
+                plan->doc ? plan->doc : "", executable);
     for (int c = 1; c < COMMANDS; c++) {
         if (!command_exists(plan, (Command)c, NULL)) continue;
         char left[96];

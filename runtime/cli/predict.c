@@ -1,4 +1,5 @@
-// predict: predict and embed: a job over the spots of a store, its outputs as CSV or .h5ad, and a map beside them.
+// predict: predict and embed: a job over the spots of a store, its outputs as CSV or .h5ad, and a map beside
+// them.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ typedef struct Prediction {
     Collect *collect;
     int64_t *number; // rows predicted
     int64_t count;
-    SpotRef *spots;  // [count]
+    SpotRef *spots; // [count]
     Store *store;
 } Prediction;
 
@@ -31,7 +32,7 @@ typedef struct Matrix {
     int64_t columns;
     const char *const *labels; // [columns]
     const float *values;
-    float *converted;          // owned, when the output is not f32
+    float *converted; // owned, when the output is not f32
 } Matrix;
 
 // ---- Names of columns ------------------------------------------------------------------------------------------
@@ -49,7 +50,8 @@ static Status recorded_labels(Prediction *p, int axis, int64_t columns, const ch
     Status status = text ? json_parse(p->input->options->weights, text, strlen(text), arena, &list) : STATUS_OK;
     bool good = list && list->type == JSON_ARRAY && (int64_t)list->length == columns;
     if (status == STATUS_OK && good) status = ARENA_NEW(arena, labels, (size_t)columns + 1);
-    for (int64_t i = 0; labels && i < columns; i++) labels[i] = list->items[i].type == JSON_STRING ? list->items[i].string : "";
+    for (int64_t i = 0; labels && i < columns; i++)
+        labels[i] = list->items[i].type == JSON_STRING ? list->items[i].string : "";
     safetensors_close(&file);
     *out_labels = labels;
     return status;
@@ -68,9 +70,12 @@ static Status find_labels(Prediction *p, Matrix *m) {
         if (store_labels && count != m->columns) store_labels = NULL;
         for (int64_t i = 0; m->labels && store_labels && i < count; i++)
             if (strcmp(m->labels[i], store_labels[i]) != 0)
-                return status_make(STATUS_MISMATCH, "axis %s: %s was trained with %s at place %lld, %s has %s there; use the data that the weights "
-                                   "belong to", s->plan->axis[axis].name, p->input->options->weights, m->labels[i], (long long)i + 1,
-                                   p->input->options->files[0], store_labels[i]);
+                return status_make(
+                    STATUS_MISMATCH,
+                    "axis %s: %s was trained with %s at place %lld, %s has %s there; use the data that the weights "
+                    "belong to",
+                    s->plan->axis[axis].name, p->input->options->weights, m->labels[i], (long long)i + 1,
+                    p->input->options->files[0], store_labels[i]);
         if (!m->labels) m->labels = store_labels;
     }
     if (m->labels) return STATUS_OK;
@@ -92,7 +97,8 @@ static Status make_matrix(Prediction *p, const Gathered *source, Matrix *m) {
         int64_t elements = p->count * m->columns;
         m->converted = malloc((size_t)(elements + 1) * sizeof *m->converted);
         if (!m->converted) return status_make(STATUS_NO_MEMORY, "no memory for output %s", m->name);
-        for (int64_t i = 0; i < elements; i++) m->converted[i] = (float)element_value(source->tensor->type, source->data, i);
+        for (int64_t i = 0; i < elements; i++)
+            m->converted[i] = (float)element_value(source->tensor->type, source->data, i);
         m->values = m->converted;
     }
     return find_labels(p, m);
@@ -104,7 +110,10 @@ static Status make_matrix(Prediction *p, const Gathered *source, Matrix *m) {
 static const char *named_path(Arena *arena, const char *path, const char *part, const char *ending) {
     const char *base = path_base(path), *dot = strrchr(base, '.');
     size_t stem = dot ? (size_t)(dot - path) : strlen(path);
-    return arena_printf(arena, "%.*s%s%s%s", (int)stem, path, part ? "." : "", part ? part : "", ending ? ending : dot ? dot : "");
+    return arena_printf(arena, "%.*s%s%s%s", (int)stem, path, part ? "." : "", part ? part : "",
+                        ending ? ending
+                        : dot  ? dot
+                               : "");
 }
 
 // The dataset that the output is compared with in training, when the store has it; else NULL.
@@ -140,8 +149,8 @@ static Status write_matrix(Prediction *p, const Matrix *m, const float *truth, c
         .program = program,
     };
     TRY(predictions_write(path, &predictions));
-    printf("%s: %lld %ss, %lld column%s\n", path, (long long)p->count, session_row_name(p->session), (long long)m->columns,
-           m->columns == 1 ? "" : "s");
+    printf("%s: %lld %ss, %lld column%s\n", path, (long long)p->count, session_row_name(p->session),
+           (long long)m->columns, m->columns == 1 ? "" : "s");
     return STATUS_OK;
 }
 
@@ -165,7 +174,8 @@ static int64_t liveliest(const Matrix *m, int64_t first, int64_t count) {
     return best;
 }
 
-static Status draw_section(Prediction *p, const Matrix *m, const float *truth, int64_t first, int64_t count, const char *path) {
+static Status draw_section(Prediction *p, const Matrix *m, const float *truth, int64_t first, int64_t count,
+                           const char *path) {
     SpotRef spot = p->spots[first];
     const StoreSection *section = &store_info(p->store)->sections[spot.section];
     int64_t column = liveliest(m, first, count);
@@ -266,7 +276,8 @@ static Status select_rows(Prediction *p) {
         use[section] = true;
     }
     TRY(rows_select(p->rows, o->section_n ? use : NULL, &p->number, &p->count));
-    if (p->count == 0) return status_make(STATUS_INVALID, "%s has no %ss to predict", o->files[0], session_row_name(p->session));
+    if (p->count == 0)
+        return status_make(STATUS_INVALID, "%s has no %ss to predict", o->files[0], session_row_name(p->session));
     TRY(ARENA_NEW(&p->session->arena, p->spots, (size_t)p->count));
     for (int64_t i = 0; i < p->count; i++) {
         int section = rows_place(p->rows, p->number[i]).section;

@@ -57,7 +57,8 @@ static Status recipe_number(const Session *session, const char *name, double low
     if (!text) return STATUS_OK;
     double number;
     if (!parse_f64(text, strlen(text), &number) || !(number >= low && number <= high))
-        return status_make(STATUS_INVALID, "prepare block: %s = %s: a number from %g to %g is needed", name, text, low, high);
+        return status_make(STATUS_INVALID, "prepare block: %s = %s: a number from %g to %g is needed", name, text, low,
+                           high);
     *value = number;
     return STATUS_OK;
 }
@@ -70,7 +71,8 @@ static Status prepare_options(const CommandInput *input, PrepareOptions *out, co
     *out = prepare_defaults();
     const char *layout = recipe_value(s, "layout", buffer);
     if (layout && strcmp(layout, "legacy_st") != 0)
-        return status_make(STATUS_UNSUPPORTED, "prepare block: layout \"%s\" is not known; this program reads \"legacy_st\"", layout);
+        return status_make(STATUS_UNSUPPORTED,
+                           "prepare block: layout \"%s\" is not known; this program reads \"legacy_st\"", layout);
     for (int p = 0; p < plan->prepares; p++) {
         const char *entry = plan->prepare[p].name, *value = recipe_value(s, entry, buffer);
         if (strchr(entry, '.') || strcmp(entry, "layout") == 0) continue;
@@ -85,7 +87,8 @@ static Status prepare_options(const CommandInput *input, PrepareOptions *out, co
             snprintf(name, sizeof name, "%.200s.filter", entry);
             const char *filter = recipe_value(s, name, buffer);
             if (filter && strcmp(filter, "box") != 0 && strcmp(filter, "bilinear") != 0)
-                return status_make(STATUS_INVALID, "prepare block: %s = %s: the filters are box and bilinear", name, filter);
+                return status_make(STATUS_INVALID, "prepare block: %s = %s: the filters are box and bilinear", name,
+                                   filter);
             if (filter) out->filter = strcmp(filter, "box") == 0 ? RESAMPLE_BOX : RESAMPLE_BILINEAR;
             out->tile_size = (size_t)size;
             out->deflate = (int)deflate;
@@ -113,7 +116,8 @@ Status command_prepare(const CommandInput *input) {
     PrepareReport report = {0};
     TRY(ARENA_NEW(&input->session->arena, depths, (size_t)input->session->plan->prepares + 1));
     TRY(prepare_options(input, &options, depths));
-    char *program = arena_printf(&input->session->arena, "%s, stmc %s", input->session->plan->name, input->session->plan->version);
+    char *program =
+        arena_printf(&input->session->arena, "%s, stmc %s", input->session->plan->name, input->session->plan->version);
     if (!program) return arena_exhausted(64, 1);
     PrepareScreen screen = {.progress = progress_new(stderr, "step"), .stop = input->stop};
     options.program = program;
@@ -131,7 +135,6 @@ Status command_prepare(const CommandInput *input) {
     if (status == STATUS_OK) {
         printf("%s: %zu section%s, %zu spots, tiles of %zu x %zu pixels\n", o->out, report.n_sections,
                report.n_sections == 1 ? "" : "s", report.n_spots, options.tile_size, options.tile_size);
-        if (report.n_left_out) printf("left out: %zu spots without counts\n", report.n_left_out);
         if (report.n_edge_tiles) printf("%zu tiles reach over the edge of their picture\n", report.n_edge_tiles);
         fputs(text_string(&report.notes), stdout);
     }
@@ -254,8 +257,8 @@ static Status evaluation_table(const CommandInput *input, Rows *rows, const Eval
         if (least >= 0) {
             TRY(metric_label(s, rows, metric, least, low_name));
             TRY(metric_label(s, rows, metric, most, high_name));
-            printf("  mean of %lld; lowest %s (%s), highest %s (%s)", (long long)metric->count, value_text(metric->value[least], low),
-                   low_name, value_text(metric->value[most], high), high_name);
+            printf("  mean of %lld; lowest %s (%s), highest %s (%s)", (long long)metric->count,
+                   value_text(metric->value[least], low), low_name, value_text(metric->value[most], high), high_name);
         }
         printf("\n");
     }

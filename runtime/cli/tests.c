@@ -1,7 +1,8 @@
-// tests: the spec's test blocks, compiled into jobs "test:TITLE" whose outputs come in threes: check.N.left, check.N.right and
-// check.N.tolerance. A check holds when |left - right| <= tolerance * (1 + |right|) for every element; two nan are equal.
-// `check gradients` becomes a job "gradient:TITLE" with the outputs fd.loss, fd.tolerance and one fd.grad.PARAMETER for
-// everything that may be varied: each is compared with the central difference of the loss.
+// tests: the spec's test blocks, compiled into jobs "test:TITLE" whose outputs come in threes: check.N.left,
+// check.N.right and check.N.tolerance. A check holds when |left - right| <= tolerance * (1 + |right|) for
+// every element; two nan are equal. `check gradients` becomes a job "gradient:TITLE" with the outputs
+// fd.loss, fd.tolerance and one fd.grad.PARAMETER for everything that may be varied: each is compared with
+// the central difference of the loss.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,8 @@ static Status find_check(const StmJob *job, int number, Check *out) {
 
 // Prints the worst element of a check that fails; true when it holds.
 static bool holds(const Machine *m, const StmJob *job, const Check *check, int number) {
-    const StmTensor *left = machine_output_tensor(m, job, check->left), *right = machine_output_tensor(m, job, check->right);
+    const StmTensor *left = machine_output_tensor(m, job, check->left),
+                    *right = machine_output_tensor(m, job, check->right);
     const StmTensor *tolerance = machine_output_tensor(m, job, check->tolerance);
     const void *l = machine_output(m, check->left), *r = machine_output(m, check->right);
     double allowed = element_value(tolerance->type, machine_output(m, check->tolerance), 0);
@@ -50,7 +52,8 @@ static bool holds(const Machine *m, const StmJob *job, const Check *check, int n
         }
     }
     if (!bad) return true;
-    printf("  check %d: %lld of %lld elements differ; the worst is element %lld: %.9g against %.9g, difference %.3g, allowed %.3g\n",
+    printf("  check %d: %lld of %lld elements differ; the worst is element %lld: %.9g against %.9g, difference %.3g, "
+           "allowed %.3g\n",
            number, (long long)bad, (long long)count, (long long)worst, element_value(left->type, l, worst),
            element_value(right->type, r, others == 1 ? 0 : worst), most,
            allowed * (1 + fabs(element_value(right->type, r, others == 1 ? 0 : worst))));
@@ -122,7 +125,8 @@ static Status vary(const CommandInput *input, int loss, double tolerance, const 
         double difference = (above - below) / (2 * h), gradient = v->gradient[i];
         if (fabs(difference - gradient) <= tolerance * fmax(1, fabs(gradient))) continue;
         if (++*mistakes <= MOST_SHOWN)
-            printf("  %s, element %lld: gradient %.9g, central difference %.9g\n", v->name, (long long)i, gradient, difference);
+            printf("  %s, element %lld: gradient %.9g, central difference %.9g\n", v->name, (long long)i, gradient,
+                   difference);
     }
     return STATUS_OK;
 }
@@ -134,7 +138,8 @@ static Status run_gradient(const CommandInput *input, const StmJob *job, bool *o
     static const char prefix[] = "fd.grad.";
     int loss = job_output(job, "fd.loss"), tolerance = job_output(job, "fd.tolerance"), varied = 0;
     if (plan->real != STM_F64) return status_make(STATUS_UNSUPPORTED, "gradients are checked in f64: --precision f64");
-    if (loss < 0 || tolerance < 0) return status_make(STATUS_INTERNAL, "%s is incomplete (this is a bug in stmc)", job->name);
+    if (loss < 0 || tolerance < 0)
+        return status_make(STATUS_INTERNAL, "%s is incomplete (this is a bug in stmc)", job->name);
     TRY(start(s, job));
     Varied *list;
     TRY(ARENA_NEW(&s->arena, list, (size_t)job->outputs + 1));
@@ -143,7 +148,8 @@ static Status run_gradient(const CommandInput *input, const StmJob *job, bool *o
         Varied *v = &list[varied++];
         v->name = job->output[o].name + sizeof prefix - 1;
         int tensor = plan_tensor(plan, STM_PARAM, v->name);
-        if (tensor < 0) return status_make(STATUS_INTERNAL, "%s: no parameter %s (this is a bug in stmc)", job->name, v->name);
+        if (tensor < 0)
+            return status_make(STATUS_INTERNAL, "%s: no parameter %s (this is a bug in stmc)", job->name, v->name);
         v->value = m->block[tensor];
         v->count = tensor_elements(&plan->tensor[tensor], m->extent);
         TRY(ARENA_NEW(&s->arena, v->gradient, (size_t)v->count + 1));

@@ -1,9 +1,10 @@
 // pool: see pool.h.
 //
-// A task's parts are cut into units, and each thread's stretch of units is one 64-bit word (first, last). Claiming is a
-// compare-and-swap on such a word: the owner takes from the front, a helper from the back. The description of the task is
-// read only after a successful claim. That is safe without any further lock: while a claimed unit is unfinished, pool_run has
-// not returned, so the description cannot change; and a word with units left exists only inside a running task.
+// A task's parts are cut into units, and each thread's stretch of units is one 64-bit word (first, last).
+// Claiming is a compare-and-swap on such a word: the owner takes from the front, a helper from the back. The
+// description of the task is read only after a successful claim. That is safe without any further lock: while
+// a claimed unit is unfinished, pool_run has not returned, so the description cannot change; and a word with
+// units left exists only inside a running task.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // sched_getaffinity, syscall
 #endif
@@ -35,7 +36,7 @@ enum {
     SPINS_FINISH = 3000, // of the caller for the last units before it sleeps
 };
 
-typedef struct Lane { // one per thread, each on its own cache lines
+typedef struct Lane {                       // one per thread, each on its own cache lines
     _Alignas(128) _Atomic uint64_t stretch; // first << 32 | last, in units
     Pool *pool;
     pthread_t thread;
@@ -49,7 +50,7 @@ struct Pool {
     bool start_failed;
     PoolTask task;
     void *context;
-    int64_t parts, unit; // unit: parts per unit
+    int64_t parts, unit;                       // unit: parts per unit
     _Alignas(128) _Atomic uint32_t generation; // counts tasks; workers sleep on it
     _Atomic int sleepers;
     _Atomic int stop;
@@ -65,7 +66,8 @@ static void futex_wake(_Atomic uint32_t *word, int count) {
     syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
 }
 
-// Takes units from `lane`: a quarter of what is left, from the front for the owner and from the back for a helper.
+// Takes units from `lane`: a quarter of what is left, from the front for the owner and from the back for a
+// helper.
 static bool claim(Lane *lane, bool owner, uint32_t *first, uint32_t *last) {
     uint64_t seen = atomic_load_explicit(&lane->stretch, memory_order_relaxed);
     for (;;) {

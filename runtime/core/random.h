@@ -1,5 +1,6 @@
-// random: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3"), the counter-based generator that
-// generated kernels use too. A number is a pure function of key and counter: no state to save, the same on every machine.
+// random: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3"), the counter-based
+// generator that generated kernels use too. A number is a pure function of key and counter: no state to save,
+// the same on every machine.
 #pragma once
 
 #include <stddef.h>

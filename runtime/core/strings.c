@@ -228,8 +228,8 @@ int64_t name_index_find(const NameIndex *index, const char *name) {
     return index->names[slot] ? index->positions[slot] : -1;
 }
 
-// Edit distance in which swapping two neighbours is one edit, as it is for fingers. Cut off at names of 63 bytes: longer
-// ones are nobody's typing mistake.
+// Edit distance in which swapping two neighbours is one edit, as it is for fingers. Cut off at names of 63
+// bytes: longer ones are nobody's typing mistake.
 static size_t edit_distance(const char *a, const char *b) {
     size_t na = strlen(a), nb = strlen(b);
     if (na > 63 || nb > 63) return SIZE_MAX;
@@ -243,8 +243,8 @@ static size_t edit_distance(const char *a, const char *b) {
             size_t best = above[j - 1] + (x != y);
             if (above[j] + 1 < best) best = above[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && y == tolower((unsigned char)a[i - 2]) &&
-                before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
+                y == tolower((unsigned char)a[i - 2]) && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;
         }

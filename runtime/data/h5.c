@@ -90,7 +90,8 @@ Status h5_group_open(const char *path, hid_t parent, const char *name, hid_t *ou
 // `width` bytes, or H5T_VARIABLE.
 static hid_t text_type(size_t width) {
     hid_t type = H5Tcopy(H5T_C_S1);
-    if (type > 0 && (H5Tset_size(type, width) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
+    if (type > 0 && (H5Tset_size(type, width) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
+                     H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
         H5Tclose(type);
         type = -1;
     }
@@ -151,7 +152,8 @@ Status h5_put_fixed_text(const char *path, hid_t object, const char *name, const
     return status;
 }
 
-Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count) {
+Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values,
+                          size_t count) {
     Packed packed;
     TRY(pack_texts(values, count, &packed));
     Status status = put_attribute(path, object, name, packed.type, packed.type, (int64_t)count, packed.bytes);
@@ -159,11 +161,13 @@ Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char
     return status;
 }
 
-Status h5_write_fixed_texts(const char *path, hid_t parent, const char *name, char *const *values, size_t count) {
+Status h5_write_fixed_texts(const char *path, hid_t parent, const char *name, char *const *values,
+                            size_t count) {
     Packed packed;
     hsize_t dims[1] = {count};
     TRY(pack_texts(values, count, &packed));
-    Status status = h5_write(path, parent, name, packed.type, packed.type, 1, dims, packed.bytes, (H5Layout){0});
+    Status status =
+        h5_write(path, parent, name, packed.type, packed.type, 1, dims, packed.bytes, (H5Layout){0});
     packed_free(&packed);
     return status;
 }
@@ -243,7 +247,8 @@ Status h5_get_f64(const char *path, hid_t object, const char *name, double *out_
 // Copies texts out of a read buffer: pointers for variable length, packed bytes otherwise.
 static Status copy_texts(const char *path, const char *name, hid_t type, size_t width, const void *buffer,
                          size_t count, Arena *arena, char **values) {
-    bool variable = H5Tis_variable_str(type) > 0, blanks = !variable && H5Tget_strpad(type) == H5T_STR_SPACEPAD;
+    bool variable = H5Tis_variable_str(type) > 0,
+         blanks = !variable && H5Tget_strpad(type) == H5T_STR_SPACEPAD;
     for (size_t i = 0; i < count; i++) {
         const char *text = variable ? ((char *const *)buffer)[i] : (const char *)buffer + i * width;
         if (!text) text = "";

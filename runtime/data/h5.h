@@ -30,8 +30,8 @@ typedef struct H5Output {
     int write_error; // errno of the first write that failed; 0: none
 } H5Output;
 
-// `checksums`: the HDF5 1.10 format, whose metadata carry checksums, so that a reader notices damage before it
-// follows it. Otherwise the oldest format that holds the data, which every HDF5 reads.
+// `checksums`: the HDF5 1.10 format, whose metadata carry checksums, so that a reader notices damage before
+// it follows it. Otherwise the oldest format that holds the data, which every HDF5 reads.
 MUST_USE Status h5_output_create(const char *path, const char *temporary, bool checksums, H5Output *out);
 MUST_USE Status h5_output_status(const H5Output *output);
 MUST_USE Status h5_output_close(H5Output *output); // flushes; all other ids of the file must be closed before
@@ -47,8 +47,8 @@ MUST_USE Status h5_put_texts(const char *path, hid_t object, const char *name, c
                              size_t count);
 MUST_USE Status h5_put_array_i64(const char *path, hid_t object, const char *name, const int64_t *values,
                                  size_t count);
-// Text in fields of fixed width instead of HDF5's global heap: stores use it, because the heap has no checksums
-// and HDF5 follows a damaged one out of bounds. Read back by the same functions as the others.
+// Text in fields of fixed width instead of HDF5's global heap: stores use it, because the heap has no
+// checksums and HDF5 follows a damaged one out of bounds. Read back by the same functions as the others.
 MUST_USE Status h5_put_fixed_text(const char *path, hid_t object, const char *name, const char *value);
 MUST_USE Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values,
                                    size_t count);

@@ -153,7 +153,7 @@ static Status write_counts(StoreWriter *writer, hid_t group, const Section *sect
     hid_t counts = -1;
     const char *path = writer->name;
     hsize_t n_rows[1] = {section->n_spots + 1}, n_entries[1] = {nnz}, n_measured[1] = {section->n_genes};
-    hsize_t chunk[1] = {nnz < 65536 ? (nnz ? nnz : 1) : 65536};
+    hsize_t chunk[1] = {nnz < 8192 ? (nnz ? nnz : 1) : 8192}; // about two spots: rows are read one by one
     H5Layout packed = {.chunk = chunk, .deflate = 1, .checksum = true}, plain = {0};
     TRY(h5_group_create(path, group, "counts", &counts));
     Status status =
@@ -336,7 +336,7 @@ static Status finish_file(StoreWriter *writer) {
     TRY(ARENA_NEW(&writer->arena, tables, writer->n_tables));
     for (size_t t = 0; t < writer->n_tables; t++) tables[t] = (char *)writer->tables[t].name;
     TRY(h5_put_fixed_texts(writer->name, writer->output.file, "sections", writer->section_names,
-                     writer->n_sections));
+                           writer->n_sections));
     TRY(h5_put_fixed_texts(writer->name, writer->output.file, "tables", tables, writer->n_tables));
     return h5_write_fixed_texts(writer->name, writer->output.file, "genes", writer->genes, writer->n_genes);
 }

@@ -1,5 +1,5 @@
-// machine: see machine.h. Running a job is one walk over its steps; each step is a kernel over a range of parts, spread over
-// the pool, or a block that is zeroed or copied.
+// machine: see machine.h. Running a job is one walk over its steps; each step is a kernel over a range of
+// parts, spread over the pool, or a block that is zeroed or copied.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // MADV_HUGEPAGE, MAP_ANONYMOUS
 #endif
@@ -61,7 +61,8 @@ Status big_block_new(int64_t bytes, char **out_block) {
         return status_make(STATUS_NO_MEMORY, "the system has no %.1f MB of memory left; use a smaller batch",
                            (double)mapped / 1e6);
     if (bytes >= HUGE_PAGE) {
-        // Trim to the border: what is before and after is given back, so that freeing needs only start and size.
+        // Trim to the border: what is before and after is given back, so that freeing needs only start and
+        // size.
         char *start = (char *)round_up((int64_t)(intptr_t)map, HUGE_PAGE);
         int64_t before = start - map, after = HUGE_PAGE - before;
         if (before) munmap(map, (size_t)before);
@@ -82,7 +83,8 @@ void big_block_free(char *block, int64_t bytes) {
 static Status check_kernels(const StmPlan *plan, const StmKernelEntry *kernels) {
     for (int k = 0; k < plan->kernels; k++) {
         if (!kernels[k].name || strcmp(kernels[k].name, plan->kernel[k].name) != 0)
-            return status_make(STATUS_INTERNAL, "kernel %d is %s in the plan and %s in the code (this is a bug in stmc)", k,
+            return status_make(STATUS_INTERNAL,
+                               "kernel %d is %s in the plan and %s in the code (this is a bug in stmc)", k,
                                plan->kernel[k].name, kernels[k].name ? kernels[k].name : "missing");
     }
     return STATUS_OK;
@@ -99,8 +101,8 @@ static Status lay_out_persistent(Machine *m) {
             for (int d = 0; d < tensor->rank; d++) {
                 int axis = tensor->dim[d].axis;
                 if (axis >= 0 && plan->axis[axis].dynamic)
-                    return status_make(STATUS_INTERNAL, "%s depends on the dynamic axis %s (this is a bug in stmc)", tensor->name,
-                                       plan->axis[axis].name);
+                    return status_make(STATUS_INTERNAL, "%s depends on the dynamic axis %s (this is a bug in stmc)",
+                                       tensor->name, plan->axis[axis].name);
             }
             if (pass) m->block[t] = m->persistent + at;
             at += round_up(tensor_elements(tensor, m->bound) * (int64_t)type_size(tensor->type), 64);
@@ -186,7 +188,8 @@ Status machine_prepare(Machine *m, const StmJob *job, const int64_t *extent) {
             if (axis >= 0 && __builtin_mul_overflow(bytes, extent[axis], &bytes)) bytes = INT64_MAX / 2;
         }
         if (bytes > ((int64_t)1 << 46) || need > ((int64_t)1 << 46))
-            return status_make(STATUS_NO_MEMORY, "%s needs more than 64 TB at this size; use a smaller batch", job->name);
+            return status_make(STATUS_NO_MEMORY, "%s needs more than 64 TB at this size; use a smaller batch",
+                               job->name);
         need += bytes;
     }
     if (need > m->arena_bytes) {
@@ -214,7 +217,8 @@ void machine_set_scalar(Machine *m, int tensor, double value) {
     case STM_F64: *(double *)at = value; break;
     case STM_I32: *(int32_t *)at = (int32_t)(int64_t)value; break;
     case STM_I64: *(int64_t *)at = (int64_t)value; break;
-    case STM_U8: case STM_BOOL: *(uint8_t *)at = (uint8_t)value; break;
+    case STM_U8:
+    case STM_BOOL: *(uint8_t *)at = (uint8_t)value; break;
     }
 }
 
@@ -224,7 +228,8 @@ double element_value(StmType type, const void *data, int64_t i) {
     case STM_F64: return ((const double *)data)[i];
     case STM_I32: return ((const int32_t *)data)[i];
     case STM_I64: return (double)((const int64_t *)data)[i];
-    case STM_U8: case STM_BOOL: return ((const uint8_t *)data)[i];
+    case STM_U8:
+    case STM_BOOL: return ((const uint8_t *)data)[i];
     }
     return 0;
 }
@@ -347,7 +352,7 @@ const void *machine_output(const Machine *m, int index) {
 }
 
 const StmTensor *machine_output_tensor(const Machine *m, const StmJob *job, int index) {
-    return &m->plan->tensor[job->buffer[job->output[index].buffer].tensor];
+    return &m->plan->tensor[job->output[index].tensor];
 }
 
 double machine_job_flops(Machine *m) {
@@ -389,7 +394,9 @@ Status machine_profile_table(const Machine *m, Text *text) {
             const StepTime *time = &m->state[j].time[s];
             if (!time->calls) continue;
             Row *r = &row[step->kind == STM_RUN ? step->kernel : plan->kernels + (step->kind == STM_COPY)];
-            r->name = step->kind == STM_RUN ? plan->kernel[step->kernel].name : step->kind == STM_ZERO ? "(zero)" : "(copy)";
+            r->name = step->kind == STM_RUN    ? plan->kernel[step->kernel].name
+                      : step->kind == STM_ZERO ? "(zero)"
+                                               : "(copy)";
             if (!r->origin && step->origin) r->origin = step->origin;
             r->steps++;
             r->calls += time->calls;

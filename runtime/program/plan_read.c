@@ -1,4 +1,5 @@
-// plan_read: the plan's text to its structures, strictly. One record a line, read by a cursor over the line's words.
+// plan_read: the plan's text to its structures, strictly. One record a line, read by a cursor over the line's
+// words.
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 
 typedef struct Reader {
     const char *text;
-    size_t size, at;       // `at`: start of the next line
+    size_t size, at;        // `at`: start of the next line
     const char *word, *end; // cursor and end of the current line
     int64_t line;
     Arena *arena;
@@ -17,8 +18,17 @@ typedef struct Reader {
 } Reader;
 
 enum {
-    TABLE_AXIS, TABLE_TENSOR, TABLE_SETTING, TABLE_OPTION, TABLE_PREPARE, TABLE_KERNEL, TABLE_JOB,
-    TABLE_GROUP, TABLE_BUFFER, TABLE_STEP, TABLE_OUTPUT,
+    TABLE_AXIS,
+    TABLE_TENSOR,
+    TABLE_SETTING,
+    TABLE_OPTION,
+    TABLE_PREPARE,
+    TABLE_KERNEL,
+    TABLE_JOB,
+    TABLE_GROUP,
+    TABLE_BUFFER,
+    TABLE_STEP,
+    TABLE_OUTPUT,
 };
 
 static Status broken(const Reader *r, const char *expected, const char *found, size_t length) {
@@ -99,7 +109,10 @@ static Status read_flag(Reader *r, const char *what, bool *out) {
 }
 
 static int hex_digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 // A string in quotes, or a bare word, or "-" for NULL.
@@ -464,7 +477,10 @@ static Status read_output(Reader *r) {
     StmJobOutput *output = &job->output[job->outputs];
     TRY(read_name(r, "the output's name", &output->name));
     TRY(read_int(r, "the number of a buffer", 0, job->buffers - 1, &output->buffer));
-    if (job->buffer[output->buffer].tensor < 0) return broken(r, "a tensor as output", output->name, strlen(output->name));
+    output->tensor = job->buffer[output->buffer].tensor;
+    skip_blanks(r);
+    if (r->word < r->end) TRY(read_reference(r, "the output's tensor", r->plan->tensors, &output->tensor));
+    if (output->tensor < 0) return broken(r, "a tensor as output", output->name, strlen(output->name));
     job->outputs++;
     return STATUS_OK;
 }
@@ -541,8 +557,10 @@ Status plan_read(const char *text, size_t size, Arena *arena, StmPlan **out_plan
     for (int s = 0; s < plan->settings; s++) {
         int scalar = plan->setting[s].scalar;
         if (scalar >= plan->tensors || (scalar >= 0 && plan->tensor[scalar].kind != STM_SCALAR))
-            return status_make(STATUS_INTERNAL, "the program's plan: setting %s refers to tensor %d, which is no scalar (this "
-                               "is a bug in stmc)", plan->setting[s].name, scalar);
+            return status_make(STATUS_INTERNAL,
+                               "the program's plan: setting %s refers to tensor %d, which is no scalar (this "
+                               "is a bug in stmc)",
+                               plan->setting[s].name, scalar);
     }
     *out_plan = plan;
     return STATUS_OK;
@@ -550,9 +568,12 @@ Status plan_read(const char *text, size_t size, Arena *arena, StmPlan **out_plan
 
 size_t type_size(StmType type) {
     switch (type) {
-    case STM_F32: case STM_I32: return 4;
-    case STM_F64: case STM_I64: return 8;
-    case STM_U8: case STM_BOOL: return 1;
+    case STM_F32:
+    case STM_I32: return 4;
+    case STM_F64:
+    case STM_I64: return 8;
+    case STM_U8:
+    case STM_BOOL: return 1;
     }
     return 0;
 }

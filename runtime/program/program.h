@@ -54,7 +54,7 @@ typedef struct StmTensor {
 } StmTensor;
 
 // Scalars that the runtime feeds, recognised by tensor name (kind STM_SCALAR): "seed" and "step" (i32; step counts from 1),
-// "epoch" (real, from 0), "epochs", "steps" (per epoch), "monitor" (last validated value), and one per setting.
+// "epoch" (real, from 0), "epochs", "steps" (per epoch), "monitor_value" (last validated value), and one per setting.
 typedef struct StmSetting {
     const char *name, *doc;
     bool is_text, is_integer, ranged;
@@ -91,7 +91,11 @@ typedef struct StmStep {
     StmExtent extent[2];     //   and in `parts`, is extent[i] (one kernel serves tensors of many sizes)
 } StmStep;
 
-typedef struct StmJobOutput { const char *name; int buffer; } StmJobOutput;
+typedef struct StmJobOutput {
+    const char *name;
+    int buffer;
+    int tensor; // its shape and axes; the buffer's own tensor unless the output is a view of it
+} StmJobOutput;
 
 typedef struct StmJob {
     const char *name; // "init" "train" "evaluate" "metrics" "predict" "embed" "test:TITLE"

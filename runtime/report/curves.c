@@ -1,4 +1,5 @@
-// curves: see curves.h. Every number of metrics.jsonl except step and epoch gets a panel; x is the epoch. Baselines are level lines.
+// curves: see curves.h. Every number of metrics.jsonl except step and epoch gets a panel; x is the epoch.
+// Baselines are level lines.
 #include "curves.h"
 
 #include <math.h>
@@ -170,7 +171,8 @@ static Status draw_line(Curves *c, Canvas *canvas, const Frame *f, const Line *l
     Color color = line_color(line->split);
     if (strncmp(line->split, "baseline", 8) == 0) {
         double y = to_y(f, line->xy[1]);
-        for (double x = f->x; x < f->x + f->w; x += 14) canvas_line(canvas, x, y, fmin(x + 8, f->x + f->w), y, 2, color, 1);
+        for (double x = f->x; x < f->x + f->w; x += 14)
+            canvas_line(canvas, x, y, fmin(x + 8, f->x + f->w), y, 2, color, 1);
         return STATUS_OK;
     }
     double *xy = NULL;
@@ -224,7 +226,8 @@ static Status draw_all(Curves *c, const char *png_path) {
     TRY(canvas_create((size_t)(columns * PANEL_WIDTH), (size_t)(rows * PANEL_HEIGHT), (Color){255, 255, 255}, &canvas));
     Status status = STATUS_OK;
     for (int i = 0; i < count && status == STATUS_OK; i++)
-        status = draw_panel(c, &canvas, shown[i], i % columns * PANEL_WIDTH, (double)(i / columns) * PANEL_HEIGHT, last_epoch);
+        status = draw_panel(c, &canvas, shown[i], i % columns * PANEL_WIDTH, (double)(i / columns) * PANEL_HEIGHT,
+                            last_epoch);
     if (status == STATUS_OK) status = png_write_rgb(png_path, canvas.width, canvas.height, canvas.rgb);
     canvas_free(&canvas);
     return status;

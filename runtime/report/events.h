@@ -1,5 +1,6 @@
-// events: TensorBoard scalars. A record is a TFRecord (length, masked CRC-32C of it, data, masked CRC-32C of the data) holding a
-// serialised tensorflow.Event. The two messages have six fields in all, so their wire format is written by hand.
+// events: TensorBoard scalars. A record is a TFRecord (length, masked CRC-32C of it, data, masked CRC-32C of
+// the data) holding a serialised tensorflow.Event. The two messages have six fields in all, so their wire
+// format is written by hand.
 #pragma once
 
 #include <stdint.h>

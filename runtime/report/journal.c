@@ -25,9 +25,11 @@ Status journal_open(Journal *journal, const char *path, uint64_t length) {
         status = status_errno(errno, "cannot inspect %s", path);
     } else if (S_ISREG(info.st_mode)) {
         if ((uint64_t)info.st_size < length)
-            status = status_make(STATUS_MISMATCH, "%s has %lld bytes, the checkpoint was made with %llu; it was changed since. Put the old "
-                                 "file back, or start again with another --out", path, (long long)info.st_size,
-                                 (unsigned long long)length);
+            status =
+                status_make(STATUS_MISMATCH,
+                            "%s has %lld bytes, the checkpoint was made with %llu; it was changed since. Put the old "
+                            "file back, or start again with another --out",
+                            path, (long long)info.st_size, (unsigned long long)length);
         else if ((uint64_t)info.st_size > length && ftruncate(journal->descriptor, (off_t)length) != 0)
             status = status_errno(errno, "cannot cut %s to %llu bytes", path, (unsigned long long)length);
         else if (lseek(journal->descriptor, (off_t)length, SEEK_SET) < 0)

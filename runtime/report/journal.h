@@ -1,5 +1,6 @@
-// journal: a file that only grows, a whole record at a time: metrics.jsonl and the TensorBoard events. Its length is part of a
-// checkpoint; resuming cuts the file back to it, so that a run that was killed and one that was not leave the same file.
+// journal: a file that only grows, a whole record at a time: metrics.jsonl and the TensorBoard events. Its
+// length is part of a checkpoint; resuming cuts the file back to it, so that a run that was killed and one
+// that was not leave the same file.
 #pragma once
 
 #include <stddef.h>

@@ -56,8 +56,8 @@ void progress_update(Progress *p, int64_t done, const char *note) {
     char left[DURATION_TEXT] = "", line[LINE], bar[BAR + 1];
     if (rate > 0) duration_text((double)(p->all - done) / rate, left);
     if (!p->terminal) {
-        fprintf(p->out, "%s  %3d%%  %.0f %ss/s  %s%s%s%s\n", p->label, p->all ? (int)(100 * done / p->all) : 100, rate, p->unit, left,
-                *left ? " left" : "", *note ? "  " : "", note);
+        fprintf(p->out, "%s  %3d%%  %.0f %ss/s  %s%s%s%s\n", p->label, p->all ? (int)(100 * done / p->all) : 100, rate,
+                p->unit, left, *left ? " left" : "", *note ? "  " : "", note);
         fflush(p->out);
         return;
     }
@@ -65,8 +65,8 @@ void progress_update(Progress *p, int64_t done, const char *note) {
     memset(bar, '-', BAR);
     memset(bar, '#', (size_t)(filled < 0 ? 0 : filled > BAR ? BAR : filled));
     bar[BAR] = '\0';
-    snprintf(line, sizeof line, "%s [%s] %lld/%lld  %.0f %ss/s  %s%s%s%s", p->label, bar, (long long)done, (long long)p->all, rate,
-             p->unit, left, *left ? " left" : "", *note ? "  " : "", note);
+    snprintf(line, sizeof line, "%s [%s] %lld/%lld  %.0f %ss/s  %s%s%s%s", p->label, bar, (long long)done,
+             (long long)p->all, rate, p->unit, left, *left ? " left" : "", *note ? "  " : "", note);
     line[terminal_width(p->out) - 1] = '\0'; // a wrapped line could not be redrawn
     fprintf(p->out, "\r\033[K%s", line);
     fflush(p->out);

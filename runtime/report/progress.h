@@ -1,5 +1,5 @@
-// progress: what a person sees while rows go by. On a terminal one line is redrawn (rate, time left, latest numbers); elsewhere a plain
-// line appears every half minute, so that a log stays readable.
+// progress: what a person sees while rows go by. On a terminal one line is redrawn (rate, time left, latest
+// numbers); elsewhere a plain line appears every half minute, so that a log stays readable.
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,5 @@
-// checkpoint: see checkpoint.h. Counters travel as text in the file's metadata, reals as hexadecimal, so that they come back exactly.
+// checkpoint: see checkpoint.h. Counters travel as text in the file's metadata, reals as hexadecimal, so that
+// they come back exactly.
 #include "checkpoint.h"
 
 #include <inttypes.h>
@@ -39,7 +40,8 @@ static Status list_tensors(Session *s, bool all, const char *base, SafeEntry **o
         const StmTensor *tensor = &plan->tensor[t];
         if (!is_weight(tensor) && !(all && tensor->kind == STM_STATE)) continue;
         SafeEntry *entry = &entries[count++];
-        *entry = (SafeEntry){.name = tensor->name, .type = tensor->type, .rank = tensor->rank, .data = base + offset_of(s, t)};
+        *entry = (SafeEntry){
+            .name = tensor->name, .type = tensor->type, .rank = tensor->rank, .data = base + offset_of(s, t)};
         for (int d = 0; d < tensor->rank; d++) entry->shape[d] = extent_of(tensor->dim[d], s->machine->bound);
     }
     *out_entries = entries;
@@ -149,8 +151,8 @@ Status checkpoint_state(Session *s, const char *path, const RunState *state, con
 static Status check_identity(const SafeFile *file, const RunIdentity *identity) {
     const char *format = safetensors_metadata(file, "format");
     if (!format || strcmp(format, form) != 0)
-        return status_make(STATUS_MISMATCH, "%s is not the state of a run (format %s, needed %s)", file->path, format ? format : "missing",
-                           form);
+        return status_make(STATUS_MISMATCH, "%s is not the state of a run (format %s, needed %s)", file->path,
+                           format ? format : "missing", form);
     Text wrong = {0};
     for (size_t i = 0; i < identity->count; i++) {
         const char *name = identity->pair[i].name, *now = identity->pair[i].value;
@@ -160,8 +162,11 @@ static Status check_identity(const SafeFile *file, const RunIdentity *identity) 
     }
     Status status = text_status(&wrong);
     if (status == STATUS_OK && wrong.length)
-        status = status_make(STATUS_MISMATCH, "%s belongs to a run that was started differently:%s\nrepeat the command that started it with "
-                             "--resume, or give another --out", file->path, text_string(&wrong));
+        status =
+            status_make(STATUS_MISMATCH,
+                        "%s belongs to a run that was started differently:%s\nrepeat the command that started it with "
+                        "--resume, or give another --out",
+                        file->path, text_string(&wrong));
     text_free(&wrong);
     return status;
 }
@@ -171,8 +176,8 @@ static Status restore(Session *s, const SafeFile *file, const RunIdentity *ident
     for (size_t i = 0; i < COUNTERS; i++) {
         const char *text = safetensors_metadata(file, counters[i].name);
         if (!text || !counter_read(&counters[i], state, text))
-            return status_make(STATUS_MALFORMED, "%s: counter %s is %s; the file is damaged", file->path, counters[i].name,
-                               text ? text : "missing");
+            return status_make(STATUS_MALFORMED, "%s: counter %s is %s; the file is damaged", file->path,
+                               counters[i].name, text ? text : "missing");
     }
     for (int pass = 0; pass < 2; pass++) { // check all, then read all
         for (int t = 0; t < s->plan->tensors; t++) {
@@ -183,12 +188,14 @@ static Status restore(Session *s, const SafeFile *file, const RunIdentity *ident
                 TRY(safetensors_read(file, found, tensor->type, s->machine->block[t]));
                 continue;
             }
-            bool same = found && found->rank == tensor->rank && safe_type_size(found->type) == type_size(tensor->type) &&
+            bool same = found && found->rank == tensor->rank &&
+                        safe_type_size(found->type) == type_size(tensor->type) &&
                         safetensors_convertible(found->type, tensor->type);
             for (int d = 0; same && d < tensor->rank; d++)
                 same = found->shape[d] == extent_of(tensor->dim[d], s->machine->bound);
             if (!same)
-                return status_make(STATUS_MISMATCH, "%s: tensor %s is missing or has another shape; the file belongs to another program",
+                return status_make(STATUS_MISMATCH,
+                                   "%s: tensor %s is missing or has another shape; the file belongs to another program",
                                    file->path, tensor->name);
         }
     }

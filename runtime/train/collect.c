@@ -13,8 +13,8 @@ Status job_feeds(Session *session, Rows *rows, const StmJob *job, RowFeed **out_
     for (int t = 0; t < plan->tensors; t++) {
         if (plan->tensor[t].kind != STM_INPUT || !job_uses(job, t)) continue;
         if (!plan->tensor[t].dataset)
-            return status_make(STATUS_INTERNAL, "%s reads the input %s, which names no dataset (this is a bug in stmc)", job->name,
-                               plan->tensor[t].name);
+            return status_make(STATUS_INTERNAL, "%s reads the input %s, which names no dataset (this is a bug in stmc)",
+                               job->name, plan->tensor[t].name);
         TRY(rows_bind(rows, session, t, session->machine->bound, &feeds[count]));
         count++;
     }
@@ -36,15 +36,20 @@ static Status find_outputs(Collect *c) {
             continue;
         }
         if (s->batch_axis < 0 || tensor->dim[0].axis != s->batch_axis)
-            return status_make(STATUS_UNSUPPORTED, "output %s of %s does not have the axis %s in front, so the results of several "
-                               "batches cannot be joined", name, c->job->name, session_row_name(s));
+            return status_make(STATUS_UNSUPPORTED,
+                               "output %s of %s does not have the axis %s in front, so the results of several "
+                               "batches cannot be joined",
+                               name, c->job->name, session_row_name(s));
         for (int d = 1; d < tensor->rank; d++)
             if (tensor->dim[d].axis == s->batch_axis)
-                return status_make(STATUS_UNSUPPORTED, "output %s of %s has the axis %s twice, so the results of several batches "
-                                   "cannot be joined", name, c->job->name, session_row_name(s));
+                return status_make(STATUS_UNSUPPORTED,
+                                   "output %s of %s has the axis %s twice, so the results of several batches "
+                                   "cannot be joined",
+                                   name, c->job->name, session_row_name(s));
         session_extents(s, 1, c->extent);
         Gathered *g = &c->gathered[c->gathereds++];
-        *g = (Gathered){.name = name, .tensor = tensor, .output = o, .row_elements = tensor_elements(tensor, c->extent)};
+        *g =
+            (Gathered){.name = name, .tensor = tensor, .output = o, .row_elements = tensor_elements(tensor, c->extent)};
         int64_t bytes = 0;
         if (__builtin_mul_overflow(g->row_elements * (int64_t)type_size(tensor->type), c->capacity, &bytes))
             return status_make(STATUS_NO_MEMORY, "output %s is too large for memory", name);
@@ -53,7 +58,8 @@ static Status find_outputs(Collect *c) {
     return STATUS_OK;
 }
 
-Status collect_new(Session *session, Rows *rows, const StmJob *job, int64_t batch, int64_t capacity, Collect **out_collect) {
+Status collect_new(Session *session, Rows *rows, const StmJob *job, int64_t batch, int64_t capacity,
+                   Collect **out_collect) {
     *out_collect = NULL;
     Collect *c = NULL;
     TRY(ARENA_NEW(&session->arena, c, 1));
@@ -102,8 +108,9 @@ static Status run_batch(Collect *c, const Batch *batch, int64_t done) {
 }
 
 Status collect_run(Collect *c, const int64_t *number, int64_t count, const RunHooks *hooks) {
-    if (count > c->capacity) return status_make(STATUS_INTERNAL, "%lld rows for a capacity of %lld", (long long)count,
-                                                (long long)c->capacity);
+    if (count > c->capacity)
+        return status_make(STATUS_INTERNAL, "%lld rows for a capacity of %lld", (long long)count,
+                           (long long)c->capacity);
     for (int i = 0; i < c->means; i++) c->mean[i].value = 0;
     c->count = count;
     Status status = loader_start(c->loader, number, count, 0);

@@ -1,7 +1,9 @@
-// collect: a job run over many rows, batch by batch, with its outputs put together: what predict, embed and evaluate do.
+// collect: a job run over many rows, batch by batch, with its outputs put together: what predict, embed and
+// evaluate do.
 //
-// An output with the batch axis in front is gathered, row by row in the order asked for; an output of rank 0 is averaged
-// over batches, weighted by their rows. All memory is taken by collect_new; a run allocates nothing.
+// An output with the batch axis in front is gathered, row by row in the order asked for; an output of rank 0
+// is averaged over batches, weighted by their rows. All memory is taken by collect_new; a run allocates
+// nothing.
 #pragma once
 
 #include <signal.h>
@@ -12,9 +14,9 @@
 typedef struct Gathered {
     const char *name;
     const StmTensor *tensor;
-    int output;           // of the job
+    int output; // of the job
     int64_t row_elements;
-    char *data;           // [capacity][row_elements] of tensor->type
+    char *data; // [capacity][row_elements] of tensor->type
 } Gathered;
 
 typedef struct Mean {
@@ -33,10 +35,10 @@ typedef struct Collect {
     int64_t batch, capacity;
     Gathered *gathered; // [gathereds]
     int gathereds;
-    Mean *mean;         // [means]
+    Mean *mean; // [means]
     int means;
-    int64_t *extent;    // [axes] scratch
-    int64_t count;      // rows of the last run
+    int64_t *extent; // [axes] scratch
+    int64_t count;   // rows of the last run
 } Collect;
 
 // What a run tells while it goes, and how it is stopped. Both members may be NULL.

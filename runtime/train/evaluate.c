@@ -20,12 +20,14 @@ static Status check_inputs(const Evaluator *e) {
         if (input->kind != STM_INPUT || !job_uses(e->metrics, t)) continue;
         const Gathered *source = source_of(e, input);
         if (!source || source->tensor->type != input->type)
-            return status_make(STATUS_INTERNAL, "metrics read %s, which evaluate does not give as %s (this is a bug in stmc)",
+            return status_make(STATUS_INTERNAL,
+                               "metrics read %s, which evaluate does not give as %s (this is a bug in stmc)",
                                input->name, type_name(input->type));
         int64_t *extent = e->collect->extent;
         session_extents(e->session, 1, extent);
         if (tensor_elements(input, extent) != source->row_elements)
-            return status_make(STATUS_INTERNAL, "metrics read %s with %lld values a row, evaluate gives %lld (this is a bug in stmc)",
+            return status_make(STATUS_INTERNAL,
+                               "metrics read %s with %lld values a row, evaluate gives %lld (this is a bug in stmc)",
                                input->name, (long long)tensor_elements(input, extent), (long long)source->row_elements);
     }
     return STATUS_OK;
@@ -40,8 +42,10 @@ static Status find_metrics(Evaluator *e) {
         const StmTensor *tensor = machine_output_tensor(s->machine, e->metrics, o);
         Metric *metric = &e->metric[e->count++];
         *metric = (Metric){.name = e->metrics->output[o].name, .output = o, .column = tensor->rank > 0, .axis = -1};
-        if (tensor->rank > 1 || (tensor->rank == 1 && tensor->dim[0].axis >= 0 && s->plan->axis[tensor->dim[0].axis].dynamic))
-            return status_make(STATUS_UNSUPPORTED, "metric %s is neither one value nor one value per column", metric->name);
+        if (tensor->rank > 1 ||
+            (tensor->rank == 1 && tensor->dim[0].axis >= 0 && s->plan->axis[tensor->dim[0].axis].dynamic))
+            return status_make(STATUS_UNSUPPORTED, "metric %s is neither one value nor one value per column",
+                               metric->name);
         if (tensor->rank) metric->axis = tensor->axis[0];
         metric->count = tensor_elements(tensor, s->machine->bound);
         TRY(ARENA_NEW(&s->arena, metric->value, (size_t)metric->count));
@@ -53,7 +57,8 @@ Status evaluator_new(Session *session, Rows *rows, int64_t batch, int64_t capaci
     *out_evaluator = NULL;
     const StmJob *job = plan_job(session->plan, "evaluate");
     if (!job)
-        return status_make(STATUS_UNSUPPORTED, "%s has no evaluate block, so there is nothing to evaluate", session->plan->name);
+        return status_make(STATUS_UNSUPPORTED, "%s has no evaluate block, so there is nothing to evaluate",
+                           session->plan->name);
     Evaluator *e = NULL;
     TRY(ARENA_NEW(&session->arena, e, 1));
     *e = (Evaluator){.session = session, .loss = NAN};
@@ -70,7 +75,8 @@ void evaluator_free(Evaluator *e) {
     e->collect = NULL;
 }
 
-// Runs metrics on the collected rows; `other`, when not NULL, stands in for the output named plan.train.compare.
+// Runs metrics on the collected rows; `other`, when not NULL, stands in for the output named
+// plan.train.compare.
 static Status run_metrics(Evaluator *e, const void *other) {
     Session *s = e->session;
     const StmPlan *plan = s->plan;
@@ -110,7 +116,8 @@ static void add_rows(Baseline *b, StmType type, const void *data, int64_t rows) 
 enum { ROWS_AT_ONCE = 256 };
 
 // Sums an input's dataset over the rows, without running the model.
-static Status sum_dataset(Evaluator *e, const RowFeed *feed, StmType type, const int64_t *number, int64_t count, Baseline *b) {
+static Status sum_dataset(Evaluator *e, const RowFeed *feed, StmType type, const int64_t *number, int64_t count,
+                          Baseline *b) {
     void *block = malloc((size_t)(feed->row_bytes * ROWS_AT_ONCE));
     if (!block) return status_make(STATUS_NO_MEMORY, "no memory for the baselines");
     Status status = STATUS_OK;
@@ -126,10 +133,13 @@ static Status sum_dataset(Evaluator *e, const RowFeed *feed, StmType type, const
 Status baseline_measure(Evaluator *e, const int64_t *number, int64_t count, Baseline *out) {
     Session *s = e->session;
     const StmTrain *train = &s->plan->train;
-    const Gathered *with = collect_gathered(e->collect, train->with), *compared = collect_gathered(e->collect, train->compare);
+    const Gathered *with = collect_gathered(e->collect, train->with),
+                   *compared = collect_gathered(e->collect, train->compare);
     if (!with || !compared || with->row_elements != compared->row_elements)
-        return status_make(STATUS_INTERNAL, "compare %s with %s: evaluate does not give both with the same shape (this is a bug in stmc)",
-                           train->compare, train->with);
+        return status_make(
+            STATUS_INTERNAL,
+            "compare %s with %s: evaluate does not give both with the same shape (this is a bug in stmc)",
+            train->compare, train->with);
     *out = (Baseline){.columns = with->row_elements};
     TRY(ARENA_NEW(&s->arena, out->column, (size_t)out->columns + 1));
     const RowFeed *direct = NULL;

@@ -1,4 +1,5 @@
-// loader: see loader.h. Reader and consumer share a small ring of slots under one mutex; reading itself happens outside it.
+// loader: see loader.h. Reader and consumer share a small ring of slots under one mutex; reading itself
+// happens outside it.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -95,7 +96,8 @@ Status loader_new(Rows *rows, const RowFeed *feeds, int count, int64_t batch, Lo
         Slot *slot = &loader->slot[s];
         slot->data = calloc((size_t)count + 1, sizeof *slot->data);
         if (!slot->data) status = status_make(STATUS_NO_MEMORY, "no memory for reading batches");
-        if (status == STATUS_OK) status = status_context(big_block_new(loader->slot_bytes, &slot->block), "input batches");
+        if (status == STATUS_OK)
+            status = status_context(big_block_new(loader->slot_bytes, &slot->block), "input batches");
         int64_t at = 0;
         for (int f = 0; f < count && status == STATUS_OK; f++) {
             slot->data[f] = slot->block + at;

@@ -31,7 +31,9 @@ static Status follow(const Session *session, const char *name, int depth, Recipe
     snprintf(inner, sizeof inner, "%s.0", name);
     const char *argument = recipe_value(session, inner, text);
     if (!value) {
-        recipe->kind = strcmp(name, "tiles") == 0 ? RECIPE_TILES : strcmp(name, "counts") == 0 ? RECIPE_COUNTS : RECIPE_TABLE;
+        recipe->kind = strcmp(name, "tiles") == 0    ? RECIPE_TILES
+                       : strcmp(name, "counts") == 0 ? RECIPE_COUNTS
+                                                     : RECIPE_TABLE;
         snprintf(recipe->table, sizeof recipe->table, "%s", name);
         return STATUS_OK;
     }
@@ -43,17 +45,23 @@ static Status follow(const Session *session, const char *name, int depth, Recipe
         snprintf(recipe->proportions, sizeof recipe->proportions, "%s", argument);
     } else if (strcmp(value, "rank") == 0 && argument) {
         // The argument is a call (an entry of its own) or the name of a dataset above.
-        bool call = strcmp(argument, "proportions") == 0;
+        char deeper[RECIPE_TEXT], ignored[RECIPE_TEXT];
+        snprintf(deeper, sizeof deeper, "%.*s.0", RECIPE_TEXT - 3, inner);
+        bool call = recipe_value(session, deeper, ignored) != NULL;
         TRY(follow(session, call ? inner : argument, depth + 1, recipe));
         if (recipe->kind != RECIPE_TABLE)
             return status_make(STATUS_INVALID, "prepare block: %s: rank takes proportions", name);
         recipe->rank = true;
         size_t n = strlen(recipe->table);
-        if (n + 6 > sizeof recipe->table) return status_make(STATUS_INVALID, "prepare block: the name %.60s is too long", recipe->table);
+        if (n + 6 > sizeof recipe->table)
+            return status_make(STATUS_INVALID, "prepare block: the name %.60s is too long", recipe->table);
         memcpy(recipe->table + n, "_rank", 6);
     } else {
-        return status_make(STATUS_UNSUPPORTED, "prepare block: %s = %s: this program prepares tile(...), counts(), proportions(\"...\") and "
-                           "rank(...)", name, value);
+        return status_make(
+            STATUS_UNSUPPORTED,
+            "prepare block: %s = %s: this program prepares tile(...), counts(), proportions(\"...\") and "
+            "rank(...)",
+            name, value);
     }
     return STATUS_OK;
 }

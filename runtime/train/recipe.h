@@ -12,7 +12,7 @@ enum { RECIPE_TEXT = 256 };
 
 typedef struct Recipe {
     RecipeKind kind;
-    char table[RECIPE_TEXT];      // RECIPE_TABLE: its name in the store ("minor_rank")
+    char table[RECIPE_TEXT];       // RECIPE_TABLE: its name in the store ("minor_rank")
     char proportions[RECIPE_TEXT]; // the proportions that it is made from ("minor"); "" otherwise
     bool rank;
 } Recipe;
@@ -20,5 +20,6 @@ typedef struct Recipe {
 // The value of entry `name`, settings filled in; NULL: no such entry. `buffer` may hold it.
 const char *recipe_value(const Session *session, const char *name, char buffer[RECIPE_TEXT]);
 
-// A dataset by the name that inputs use. Without an entry the name itself is the dataset: tiles, counts or a table.
+// A dataset by the name that inputs use. Without an entry the name itself is the dataset: tiles, counts or a
+// table.
 MUST_USE Status recipe_dataset(const Session *session, const char *name, Recipe *out_recipe);

@@ -20,9 +20,9 @@ struct Rows {
     Arena arena;
     Store **store; // [stores]
     int stores;
-    RowSection *section;   // [sections]
-    uint32_t *store_of;    // [sections]
-    uint32_t *number_of;   // [sections] position within its store
+    RowSection *section; // [sections]
+    uint32_t *store_of;  // [sections]
+    uint32_t *number_of; // [sections] position within its store
     int sections;
     int64_t count;
     Dataset dataset[MAX_DATASETS];
@@ -41,9 +41,12 @@ static Status list_sections(Rows *rows) {
             const char *name = info->sections[k].name;
             for (int i = 0; i < rows->sections; i++)
                 if (strcmp(rows->section[i].name, name) == 0)
-                    return status_make(STATUS_MISMATCH, "%s and %s both have a section %s; give one of them, or prepare them with "
-                                       "different section names", rows->section[i].path, info->path, name);
-            rows->section[rows->sections] = (RowSection){name, info->path, rows->count, (int64_t)info->sections[k].n_spots};
+                    return status_make(STATUS_MISMATCH,
+                                       "%s and %s both have a section %s; give one of them, or prepare them with "
+                                       "different section names",
+                                       rows->section[i].path, info->path, name);
+            rows->section[rows->sections] =
+                (RowSection){name, info->path, rows->count, (int64_t)info->sections[k].n_spots};
             rows->store_of[rows->sections] = (uint32_t)s;
             rows->number_of[rows->sections] = (uint32_t)k;
             rows->count += (int64_t)info->sections[k].n_spots;
@@ -153,9 +156,12 @@ static Status check_shape(const Rows *rows, const StmPlan *plan, const StmTensor
     write_shape(&want, "", tensor->rank - 1, wanted);
     for (int d = 1; d < tensor->rank && rank == tensor->rank - 1 && !hint.length; d++)
         if (tensor->axis[d] >= 0 && wanted[d - 1] != found[d - 1])
-            text_printf(&hint, ", or compile it with -D %s=%lld", plan->axis[tensor->axis[d]].name, (long long)found[d - 1]);
-    Status status = status_make(STATUS_MISMATCH, "%s: dataset %s is %s, but %s reads it as %s; give a store that was prepared for this "
-                                "program%s", store_info(rows->store[s])->path, tensor->dataset, text_string(&have), plan->name,
+            text_printf(&hint, ", or compile it with -D %s=%lld", plan->axis[tensor->axis[d]].name,
+                        (long long)found[d - 1]);
+    Status status = status_make(STATUS_MISMATCH,
+                                "%s: dataset %s is %s, but %s reads it as %s; give a store that was prepared for this "
+                                "program%s",
+                                store_info(rows->store[s])->path, tensor->dataset, text_string(&have), plan->name,
                                 text_string(&want), text_string(&hint));
     text_free(&have);
     text_free(&want);
@@ -174,8 +180,10 @@ static Status check_columns(const Rows *rows, const Dataset *dataset, const char
         size_t n = table ? first->tables[dataset->table[0]].n_columns : first->n_genes;
         for (size_t k = 0; k < n; k++)
             if (strcmp(a[k], b[k]) != 0)
-                return status_make(STATUS_MISMATCH, "dataset %s: column %zu is %s in %s and %s in %s; prepare the sections together "
-                                   "into one store", name, k + 1, a[k], first->path, b[k], info->path);
+                return status_make(STATUS_MISMATCH,
+                                   "dataset %s: column %zu is %s in %s and %s in %s; prepare the sections together "
+                                   "into one store",
+                                   name, k + 1, a[k], first->path, b[k], info->path);
     }
     return STATUS_OK;
 }
@@ -183,7 +191,8 @@ static Status check_columns(const Rows *rows, const Dataset *dataset, const char
 Status rows_bind(Rows *rows, const Session *session, int tensor, const int64_t *extent, RowFeed *out_feed) {
     const StmPlan *plan = session->plan;
     const StmTensor *input = &plan->tensor[tensor];
-    if (rows->datasets == MAX_DATASETS) return status_make(STATUS_UNSUPPORTED, "more than %d inputs from the store", MAX_DATASETS);
+    if (rows->datasets == MAX_DATASETS)
+        return status_make(STATUS_UNSUPPORTED, "more than %d inputs from the store", MAX_DATASETS);
     Recipe recipe;
     TRY(recipe_dataset(session, input->dataset, &recipe));
     const char *table = recipe.table;
@@ -192,13 +201,15 @@ Status rows_bind(Rows *rows, const Session *session, int tensor, const int64_t *
     TRY(ARENA_NEW(&rows->arena, dataset->table, (size_t)rows->stores + 1));
     for (int s = 0; s < rows->stores; s++) {
         if (dataset->kind == RECIPE_TABLE)
-            TRY_IN(store_find_table(rows->store[s], table, &dataset->table[s]), "input %s of %s", input->name, plan->name);
+            TRY_IN(store_find_table(rows->store[s], table, &dataset->table[s]), "input %s of %s", input->name,
+                   plan->name);
         TRY(check_shape(rows, plan, input, dataset, s, extent));
     }
     TRY(check_columns(rows, dataset, input->dataset));
     int64_t elements = 1;
     for (int d = 1; d < input->rank; d++) elements *= extent_of(input->dim[d], extent);
-    *out_feed = (RowFeed){.tensor = tensor, .dataset = rows->datasets++, .row_bytes = elements * (int64_t)type_size(input->type)};
+    *out_feed = (RowFeed){
+        .tensor = tensor, .dataset = rows->datasets++, .row_bytes = elements * (int64_t)type_size(input->type)};
     return STATUS_OK;
 }
 
@@ -227,18 +238,17 @@ Status rows_read(Rows *rows, const RowFeed *feed, const int64_t *number, int64_t
         }
         char *at = (char *)to + i * feed->row_bytes;
         Store *source = rows->store[store];
-        if (dataset->kind == RECIPE_TILES)
-            TRY(store_read_tiles(source, spots, (size_t)n, (uint8_t *)at));
+        if (dataset->kind == RECIPE_TILES) TRY(store_read_tiles(source, spots, (size_t)n, (uint8_t *)at));
         else if (dataset->kind == RECIPE_COUNTS)
             TRY(store_read_counts(source, spots, (size_t)n, NULL, store_info(source)->n_genes, (float *)(void *)at));
-        else
-            TRY(store_read_table(source, dataset->table[store], spots, (size_t)n, (float *)(void *)at));
+        else TRY(store_read_table(source, dataset->table[store], spots, (size_t)n, (float *)(void *)at));
         i += n;
     }
     return STATUS_OK;
 }
 
-Status rows_axis_labels(Rows *rows, const Session *session, int axis, const char *const **out_labels, int64_t *out_count) {
+Status rows_axis_labels(Rows *rows, const Session *session, int axis, const char *const **out_labels,
+                        int64_t *out_count) {
     const StmPlan *plan = session->plan;
     *out_labels = NULL;
     *out_count = 0;
@@ -272,7 +282,9 @@ RowPlace rows_place(const Rows *rows, int64_t number) {
     int section = section_of(rows, number);
     const StoreSection *s = &store_info(rows->store[rows->store_of[section]])->sections[rows->number_of[section]];
     int64_t r = number - rows->section[section].first;
-    return (RowPlace){.section = section, .id = s->ids[r], .pixel = {s->pixel[2 * r], s->pixel[2 * r + 1]},
+    return (RowPlace){.section = section,
+                      .id = s->ids[r],
+                      .pixel = {s->pixel[2 * r], s->pixel[2 * r + 1]},
                       .array = {s->array[2 * r], s->array[2 * r + 1]}};
 }
 

@@ -1,8 +1,8 @@
 // rows: the rows (spots) of one or more stores, one after another, as batches for a plan's inputs.
 //
-// Datasets are named as the spec's prepare block names them (recipe.h): tiles are u8[S, S, 3] per row, counts f32[genes], tables
-// f32[columns]. Stores that are read together must agree in tile size, genes and table columns.
-// Threads: one thread at a time may read (HDF5 has no lock of its own here).
+// Datasets are named as the spec's prepare block names them (recipe.h): tiles are u8[S, S, 3] per row, counts
+// f32[genes], tables f32[columns]. Stores that are read together must agree in tile size, genes and table
+// columns. Threads: one thread at a time may read (HDF5 has no lock of its own here).
 #pragma once
 
 #include <stdint.h>
@@ -30,32 +30,35 @@ const RowSection *rows_section(const Rows *rows, int index);
 // Positions of sections by name; an unknown name is an error that lists the known ones.
 MUST_USE Status rows_find_section(const Rows *rows, const char *name, int *out_index);
 
-// Row numbers of the sections marked in use[rows_sections] (NULL: all), ascending, into a block that the caller frees.
+// Row numbers of the sections marked in use[rows_sections] (NULL: all), ascending, into a block that the
+// caller frees.
 MUST_USE Status rows_select(const Rows *rows, const bool *use, int64_t **out_numbers, int64_t *out_count);
 
 // What one input tensor reads.
 typedef struct RowFeed {
-    int tensor;        // program tensor
-    int dataset;       // handle of rows_read
+    int tensor;  // program tensor
+    int dataset; // handle of rows_read
     int64_t row_bytes;
 } RowFeed;
 
-// Checks an INPUT tensor against its dataset: existence, element type and every dimension after the first at `extent`.
-// Errors name the store and both shapes.
+// Checks an INPUT tensor against its dataset: existence, element type and every dimension after the first at
+// `extent`. Errors name the store and both shapes.
 MUST_USE Status rows_bind(Rows *rows, const Session *session, int tensor, const int64_t *extent, RowFeed *out_feed);
 
 // Reads rows number[0 .. count) of a feed into `to` (count * row_bytes).
 MUST_USE Status rows_read(Rows *rows, const RowFeed *feed, const int64_t *number, int64_t count, void *to);
 
-// Names for an axis: those of the first f32[row, axis] input dataset declared with it; NULL if none has names.
-MUST_USE Status rows_axis_labels(Rows *rows, const Session *session, int axis, const char *const **out_labels, int64_t *out_count);
+// Names for an axis: those of the first f32[row, axis] input dataset declared with it; NULL if none has
+// names.
+MUST_USE Status rows_axis_labels(Rows *rows, const Session *session, int axis, const char *const **out_labels,
+                                 int64_t *out_count);
 
 // Where a row comes from.
 typedef struct RowPlace {
-    int section;       // of rows_section
-    const char *id;    // of the spot
-    double pixel[2];   // centre x, y in pixels of the original picture
-    int32_t array[2];  // column, row
+    int section;      // of rows_section
+    const char *id;   // of the spot
+    double pixel[2];  // centre x, y in pixels of the original picture
+    int32_t array[2]; // column, row
 } RowPlace;
 RowPlace rows_place(const Rows *rows, int64_t number);
 

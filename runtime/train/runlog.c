@@ -15,7 +15,8 @@ Status runlog_open(RunLog *log, const char *directory, uint64_t metrics_bytes, u
     *log = (RunLog){.metrics = {.descriptor = -1}, .events = {.descriptor = -1}, .out = out};
     const char *metrics = path_join(&arena, directory, "metrics.jsonl");
     const char *events = path_join(&arena, directory, "events.out.tfevents.run");
-    Status status = metrics && events ? STATUS_OK : status_make(STATUS_NO_MEMORY, "no memory for paths in %s", directory);
+    Status status =
+        metrics && events ? STATUS_OK : status_make(STATUS_NO_MEMORY, "no memory for paths in %s", directory);
     if (status == STATUS_OK) status = journal_open(&log->metrics, metrics, metrics_bytes);
     if (status == STATUS_OK) status = journal_open(&log->events, events, events_bytes);
     if (status == STATUS_OK && events_bytes == 0) status = events_header(&log->events, wall_seconds());
@@ -42,7 +43,7 @@ double metric_mean(const Metric *metric) {
 
 static Status add_event(RunLog *log, double now, int64_t step, const char *split, const char *name, double value) {
     char tag[200];
-    if (!isfinite(value)) return STATUS_OK; // TensorBoard draws nothing for it
+    if (!isfinite(value)) return STATUS_OK;          // TensorBoard draws nothing for it
     snprintf(tag, sizeof tag, "%s/%s", name, split); // one chart per metric, one line per split
     return events_scalar(&log->events, now, step, tag, (float)value);
 }

@@ -22,7 +22,8 @@ typedef struct TypeInfo {
     size_t size;
 } TypeInfo;
 
-static const TypeInfo type_info[] = { // in the order of SafeType
+static const TypeInfo type_info[] = {
+    // in the order of SafeType
     {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"I16", 2}, {"U16", 2}, {"F16", 2}, {"BF16", 2},
     {"I32", 4},  {"U32", 4}, {"F32", 4}, {"F64", 8}, {"I64", 8}, {"U64", 8},
 };
@@ -56,8 +57,8 @@ static Status read_at(const SafeFile *file, void *to, size_t size, uint64_t offs
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return status_errno(errno, "cannot read %s", file->path);
         if (got == 0)
-            return status_make(STATUS_MALFORMED, "%s ends at byte %llu, inside its data; copy the file again", file->path,
-                               (unsigned long long)offset);
+            return status_make(STATUS_MALFORMED, "%s ends at byte %llu, inside its data; copy the file again",
+                               file->path, (unsigned long long)offset);
         p += got;
         size -= (size_t)got;
         offset += (uint64_t)got;
@@ -83,7 +84,8 @@ static Status parse_entry(SafeFile *file, const char *name, const JsonValue *val
     if (!type || type->type != JSON_STRING) return bad_entry(file, name, "it has no dtype");
     int number = 0;
     while (number < TYPES && strcmp(type_info[number].name, type->string) != 0) number++;
-    if (number == TYPES) return bad_entry(file, name, "its dtype is not one of BOOL U8 I8 I16 U16 F16 BF16 I32 U32 F32 F64 I64 U64");
+    if (number == TYPES)
+        return bad_entry(file, name, "its dtype is not one of BOOL U8 I8 I16 U16 F16 BF16 I32 U32 F32 F64 I64 U64");
     if (!shape || shape->type != JSON_ARRAY) return bad_entry(file, name, "it has no shape");
     if (shape->length > SAFE_MAX_RANK) return bad_entry(file, name, "it has more than 16 dimensions");
     *tensor = (SafeTensor){.name = name, .type = (SafeType)number, .rank = (int)shape->length, .elements = 1};
@@ -126,7 +128,8 @@ static Status check_ranges(SafeFile *file, uint64_t data_size) {
         at = order[i]->end;
     }
     if (at == data_size) return STATUS_OK;
-    return status_make(STATUS_MALFORMED, "%s: its header describes %llu bytes of data, the file holds %llu; copy the file again",
+    return status_make(STATUS_MALFORMED,
+                       "%s: its header describes %llu bytes of data, the file holds %llu; copy the file again",
                        file->path, (unsigned long long)at, (unsigned long long)data_size);
 }
 
@@ -142,7 +145,8 @@ static Status parse_header(SafeFile *file, const char *text, size_t size) {
         if (strcmp(header->keys[i], "__metadata__") == 0) {
             if (value->type != JSON_OBJECT) return bad_entry(file, header->keys[i], "it is not an object");
             for (size_t k = 0; k < value->length; k++)
-                if (value->items[k].type != JSON_STRING) return bad_entry(file, header->keys[i], "its values must be strings");
+                if (value->items[k].type != JSON_STRING)
+                    return bad_entry(file, header->keys[i], "its values must be strings");
             file->metadata = value;
             continue;
         }
@@ -168,13 +172,16 @@ static Status open_and_parse(SafeFile *file) {
     uint64_t header = 0;
     for (int i = 7; i >= 0; i--) header = header << 8 | length[i];
     if (header > LARGEST_HEADER || header > size - 8)
-        return status_make(STATUS_MALFORMED, "%s: the header is said to have %llu bytes in a file of %llu; it is damaged or not "
-                           "safetensors", file->path, (unsigned long long)header, (unsigned long long)size);
+        return status_make(STATUS_MALFORMED,
+                           "%s: the header is said to have %llu bytes in a file of %llu; it is damaged or not "
+                           "safetensors",
+                           file->path, (unsigned long long)header, (unsigned long long)size);
     char *text = NULL;
     TRY(ARENA_NEW(&file->arena, text, (size_t)header + 1));
     TRY(read_at(file, text, (size_t)header, 8));
     if (text[0] != '{')
-        return status_make(STATUS_MALFORMED, "%s: the header does not start with '{'; it is damaged or not safetensors", file->path);
+        return status_make(STATUS_MALFORMED, "%s: the header does not start with '{'; it is damaged or not safetensors",
+                           file->path);
     TRY(parse_header(file, text, (size_t)header));
     file->data_start = 8 + header;
     return check_ranges(file, size - 8 - header);
@@ -274,7 +281,8 @@ static uint64_t entry_bytes(const SafeEntry *entry) {
 }
 
 // The header's text, padded with blanks so that the data starts at a multiple of 64.
-static void write_header(JsonWriter *w, const SafeEntry *const *order, size_t count, const StmPair *metadata, size_t pairs) {
+static void write_header(JsonWriter *w, const SafeEntry *const *order, size_t count, const StmPair *metadata,
+                         size_t pairs) {
     json_begin_object(w);
     if (pairs) {
         json_key(w, "__metadata__");
@@ -322,7 +330,8 @@ static Status write_file(const char *path, const SafeEntry *const *order, size_t
     return status;
 }
 
-Status safetensors_write(const char *path, const SafeEntry *entries, size_t count, const StmPair *metadata, size_t pairs) {
+Status safetensors_write(const char *path, const SafeEntry *entries, size_t count, const StmPair *metadata,
+                         size_t pairs) {
     const SafeEntry **order = calloc(count + 1, sizeof *order);
     if (!order) return status_make(STATUS_NO_MEMORY, "no memory to write %s", path);
     size_t n = 0;

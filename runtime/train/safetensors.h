@@ -1,8 +1,9 @@
-// safetensors: weights by name (https://huggingface.co/docs/safetensors): 8 bytes little-endian header length, a JSON header,
-// then the data, without holes.
+// safetensors: weights by name (https://huggingface.co/docs/safetensors): 8 bytes little-endian header
+// length, a JSON header, then the data, without holes.
 //
-// Reading is strict: header size, names, types, shapes and offsets are checked before any data is used; ranges must follow each
-// other without overlap or hole up to the end of the file. Data is read straight into the caller's memory.
+// Reading is strict: header size, names, types, shapes and offsets are checked before any data is used;
+// ranges must follow each other without overlap or hole up to the end of the file. Data is read straight into
+// the caller's memory.
 #pragma once
 
 #include <stddef.h>
@@ -14,7 +15,19 @@
 #include "../program/program.h"
 
 typedef enum SafeType {
-    SAFE_BOOL, SAFE_U8, SAFE_I8, SAFE_I16, SAFE_U16, SAFE_F16, SAFE_BF16, SAFE_I32, SAFE_U32, SAFE_F32, SAFE_F64, SAFE_I64, SAFE_U64,
+    SAFE_BOOL,
+    SAFE_U8,
+    SAFE_I8,
+    SAFE_I16,
+    SAFE_U16,
+    SAFE_F16,
+    SAFE_BF16,
+    SAFE_I32,
+    SAFE_U32,
+    SAFE_F32,
+    SAFE_F64,
+    SAFE_I64,
+    SAFE_U64,
 } SafeType;
 
 enum { SAFE_MAX_RANK = 16 };
@@ -59,7 +72,7 @@ typedef struct SafeEntry {
     const void *data;
 } SafeEntry;
 
-// Writes a whole file atomically (temporary name, sync, rename). Entries with the widest elements come first, so that all
-// data is aligned; otherwise the order given.
+// Writes a whole file atomically (temporary name, sync, rename). Entries with the widest elements come first,
+// so that all data is aligned; otherwise the order given.
 MUST_USE Status safetensors_write(const char *path, const SafeEntry *entries, size_t count, const StmPair *metadata,
                                   size_t pairs);

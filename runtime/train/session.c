@@ -1,24 +1,31 @@
 // session: see session.h.
 #include "session.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "safetensors.h"
 
-// The dynamic axis in front of the inputs that come from the store. Several different ones cannot be fed row by row.
+// The dynamic axis in front of the inputs that come from the store. Several different ones cannot be fed row
+// by row.
 static Status find_batch_axis(Session *s) {
     const StmPlan *plan = s->plan;
     s->batch_axis = -1;
     for (int t = 0; t < plan->tensors; t++) {
         const StmTensor *tensor = &plan->tensor[t];
         if (tensor->kind != STM_INPUT || !tensor->dataset) continue;
-        if (tensor->rank == 0 || tensor->dim[0].axis < 0 || tensor->dim[0].count != 1 || !plan->axis[tensor->dim[0].axis].dynamic)
-            return status_make(STATUS_UNSUPPORTED, "input %s does not have a dynamic axis in front; this runtime feeds inputs row by "
-                               "row along one dynamic axis", tensor->name);
+        if (tensor->rank == 0 || tensor->dim[0].axis < 0 || tensor->dim[0].count != 1 ||
+            !plan->axis[tensor->dim[0].axis].dynamic)
+            return status_make(STATUS_UNSUPPORTED,
+                               "input %s does not have a dynamic axis in front; this runtime feeds inputs row by "
+                               "row along one dynamic axis",
+                               tensor->name);
         int axis = tensor->dim[0].axis;
         if (s->batch_axis >= 0 && s->batch_axis != axis)
-            return status_make(STATUS_UNSUPPORTED, "inputs have different axes in front (%s and %s); this runtime feeds inputs row "
-                               "by row along one dynamic axis", plan->axis[s->batch_axis].name, plan->axis[axis].name);
+            return status_make(STATUS_UNSUPPORTED,
+                               "inputs have different axes in front (%s and %s); this runtime feeds inputs row "
+                               "by row along one dynamic axis",
+                               plan->axis[s->batch_axis].name, plan->axis[axis].name);
         s->batch_axis = axis;
     }
     return STATUS_OK;
@@ -31,6 +38,7 @@ Status session_open(Session *session, const char *plan_text, size_t plan_size) {
     const StmPlan *plan = session->plan;
     TRY(ARENA_NEW(&session->arena, session->setting, (size_t)plan->settings + 1));
     TRY(ARENA_NEW(&session->arena, session->setting_text, (size_t)plan->settings + 1));
+    TRY(ARENA_NEW(&session->arena, session->setting_given, (size_t)plan->settings + 1));
     for (int i = 0; i < plan->settings; i++) {
         session->setting[i] = plan->setting[i].value;
         session->setting_text[i] = plan->setting[i].text;
@@ -130,7 +138,8 @@ static void check_missing(const Session *s, const SafeFile *file, Text *text) {
             shape[d] = extent_of(tensor->dim[d], s->machine->bound);
             same = same && shape[d] == found->shape[d];
         }
-        if ((same && safetensors_convertible(found->type, tensor->type)) || !room_for(text, &misshapen, "of another shape or type"))
+        if ((same && safetensors_convertible(found->type, tensor->type)) ||
+            !room_for(text, &misshapen, "of another shape or type"))
             continue;
         text_printf(text, "\n    %s: file %s ", tensor->name, safe_type_name(found->type));
         shape_list(text, found->rank, found->shape);
@@ -158,6 +167,20 @@ static Status check_surplus(const Session *s, const SafeFile *file, Text *text) 
     return status;
 }
 
+// Settings as the weights record them ("setting.NAME").
+static Status adopt_settings(Session *s, const SafeFile *file) {
+    for (int i = 0; i < s->plan->settings; i++) {
+        const StmSetting *setting = &s->plan->setting[i];
+        char key[160];
+        snprintf(key, sizeof key, "setting.%.140s", setting->name);
+        const char *value = s->setting_given[i] || setting->is_text ? NULL : safetensors_metadata(file, key);
+        if (value && !parse_f64(value, strlen(value), &s->setting[i]))
+            return status_make(STATUS_MALFORMED, "%s: %s is '%.40s', which is not a number", file->path, key, value);
+    }
+    session_settings(s);
+    return STATUS_OK;
+}
+
 Status weights_load(Session *session, const char *path) {
     SafeFile file;
     Text wrong = {0};
@@ -166,7 +189,8 @@ Status weights_load(Session *session, const char *path) {
     Status status = check_surplus(session, &file, &wrong);
     if (status == STATUS_OK) status = text_status(&wrong);
     if (status == STATUS_OK && wrong.length && safetensors_metadata(&file, "format")) {
-        status = status_make(STATUS_MISMATCH, "%s is the state of a run, not weights; give best.safetensors or last.safetensors", path);
+        status = status_make(STATUS_MISMATCH,
+                             "%s is the state of a run, not weights; give best.safetensors or last.safetensors", path);
     } else if (status == STATUS_OK && wrong.length) {
         const char *program = safetensors_metadata(&file, "program");
         status = status_make(STATUS_MISMATCH, "%s does not fit %s%s%s%s:%s", path, session->plan->name,
@@ -180,6 +204,7 @@ Status weights_load(Session *session, const char *path) {
         const SafeTensor *found = safetensors_find(&file, tensor->name);
         status = safetensors_read(&file, found, tensor->type, session->machine->block[t]);
     }
+    if (status == STATUS_OK) status = adopt_settings(session, &file);
     text_free(&wrong);
     safetensors_close(&file);
     return status;

@@ -9,12 +9,14 @@ typedef struct Session {
     StmPlan *plan;
     Pool *pool;
     Machine *machine;
-    double *setting;            // [settings] values in force
-    const char **setting_text;  // [settings] of text settings
-    int batch_axis;             // the dynamic axis that counts rows of the store, or -1
+    double *setting;           // [settings] values in force
+    const char **setting_text; // [settings] of text settings
+    bool *setting_given;       // [settings] by the command line; the others follow the weights that are loaded
+    int batch_axis;            // the dynamic axis that counts rows of the store, or -1
 } Session;
 
-// Reads the plan only: enough for --help and for checking a command line. session_close ends it in every case.
+// Reads the plan only: enough for --help and for checking a command line. session_close ends it in every
+// case.
 MUST_USE Status session_open(Session *session, const char *plan_text, size_t plan_size);
 // Threads and memory for parameters. threads: 0 means all that the process may use.
 MUST_USE Status session_start(Session *session, const StmKernelEntry *kernels, int threads);
@@ -34,7 +36,8 @@ const char *session_row_name(const Session *session);
 // Number of elements of all parameters (STM_PARAM).
 int64_t session_parameters(const Session *session);
 
-// Weights: parameters and state that belongs to the model. Loading is all or nothing in its checks: missing, surplus and misshapen
-// tensors are all listed, and nothing is loaded when there are any.
+// Weights: parameters and state that belongs to the model. Loading is all or nothing in its checks: missing,
+// surplus and misshapen tensors are all listed, and nothing is loaded when there are any. Settings that the
+// command line leaves open take the values that the weights were trained with.
 bool is_weight(const StmTensor *tensor);
 MUST_USE Status weights_load(Session *session, const char *path);

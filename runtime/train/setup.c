@@ -29,9 +29,11 @@ static Status split_sections(Run *run) {
     if (run->train_n == 0)
         return status_make(STATUS_INVALID, "nothing is left to train on: %s",
                            options->hold_out_n ? "--hold-out names every section" : "the store has no rows");
-    if (options->hold_out_n && run->valid_n == 0) return status_make(STATUS_INVALID, "--hold-out: the sections have no rows");
+    if (options->hold_out_n && run->valid_n == 0)
+        return status_make(STATUS_INVALID, "--hold-out: the sections have no rows");
     run->order = malloc((size_t)run->train_n * sizeof *run->order);
-    return run->order ? STATUS_OK : status_make(STATUS_NO_MEMORY, "no memory for %lld row numbers", (long long)run->train_n);
+    return run->order ? STATUS_OK
+                      : status_make(STATUS_NO_MEMORY, "no memory for %lld row numbers", (long long)run->train_n);
 }
 
 static Status decide_sizes(Run *run) {
@@ -41,8 +43,10 @@ static Status decide_sizes(Run *run) {
     run->epochs = run->options->epochs >= 0 ? run->options->epochs : train->epochs;
     run->steps = train->keep_last ? (run->train_n + run->batch - 1) / run->batch : run->train_n / run->batch;
     if (run->steps == 0)
-        return status_make(STATUS_INVALID, "%lld rows are fewer than a batch of %lld and the spec drops partial batches; use --batch %lld",
-                           (long long)run->train_n, (long long)run->batch, (long long)run->train_n);
+        return status_make(
+            STATUS_INVALID,
+            "%lld rows are fewer than a batch of %lld and the spec drops partial batches; use --batch %lld",
+            (long long)run->train_n, (long long)run->batch, (long long)run->train_n);
     return STATUS_OK;
 }
 
@@ -58,7 +62,7 @@ static Status find_outputs(Run *run) {
     }
     run->step_scalar = plan_tensor(s->plan, STM_SCALAR, "step");
     run->epoch_scalar = plan_tensor(s->plan, STM_SCALAR, "epoch");
-    run->monitor_scalar = plan_tensor(s->plan, STM_SCALAR, "monitor");
+    run->monitor_scalar = plan_tensor(s->plan, STM_SCALAR, "monitor_value");
     return STATUS_OK;
 }
 
@@ -70,7 +74,8 @@ static Status decide_monitor(Run *run) {
     run->monitor = "loss";
     if (!plan_job(s->plan, "evaluate")) {
         if (run->valid_n)
-            return status_make(STATUS_UNSUPPORTED, "--hold-out: %s has no evaluate block, so it cannot validate", s->plan->name);
+            return status_make(STATUS_UNSUPPORTED, "--hold-out: %s has no evaluate block, so it cannot validate",
+                               s->plan->name);
         return STATUS_OK;
     }
     if (run->valid_n == 0 && on_training) { // the evaluated split is the training data itself
@@ -91,9 +96,19 @@ static Status decide_monitor(Run *run) {
     return STATUS_OK;
 }
 
-static Status axis_labels(Run *run) {
+// What the weights files say about themselves: settings and the names along labelled axes.
+static Status weight_labels(Run *run) {
     Session *s = run->session;
-    TRY(ARENA_NEW(&s->arena, run->labels, (size_t)s->plan->axes + 1));
+    TRY(ARENA_NEW(&s->arena, run->labels, (size_t)s->plan->axes + (size_t)s->plan->settings + 1));
+    for (int i = 0; i < s->plan->settings; i++) {
+        char number[NUMBER_TEXT];
+        if (s->plan->setting[i].is_text) continue;
+        number_f64(s->setting[i], number);
+        char *value = arena_printf(&s->arena, "%s", number),
+             *name = arena_printf(&s->arena, "setting.%s", s->plan->setting[i].name);
+        if (!value || !name) return arena_exhausted(64, 1);
+        run->labels[run->labels_n++] = (StmPair){name, value};
+    }
     for (int a = 0; a < s->plan->axes; a++) {
         const char *const *names = NULL;
         int64_t count = 0;
@@ -168,7 +183,7 @@ Status setup_run(Run *run) {
     TRY(loader_new(run->rows, run->feed, run->feeds, run->batch, &run->loader));
     TRY(decide_monitor(run));
     TRY_IN(big_block_new(s->machine->persistent_bytes, &run->best_copy), "best weights");
-    TRY(axis_labels(run));
+    TRY(weight_labels(run));
     return build_identity(run);
 }
 
@@ -257,20 +272,22 @@ Status setup_describe(Run *run) {
     char own[BYTES_TEXT], arena[BYTES_TEXT];
     bytes_text((double)s->machine->persistent_bytes, own);
     bytes_text((double)job_arena_bytes(run->job, run->extent), arena);
-    fprintf(out, "%s: %lld parameters; %s, %d thread%s\n", s->plan->name, (long long)session_parameters(s), isa_name(s->machine->isa),
-            pool_threads(s->pool), pool_threads(s->pool) == 1 ? "" : "s");
-    fprintf(out, "memory: %s parameters and state, %s for a step of %lld %ss\n", own, arena, (long long)run->batch, row);
+    fprintf(out, "%s: %lld parameters; %s, %d thread%s\n", s->plan->name, (long long)session_parameters(s),
+            isa_name(s->machine->isa), pool_threads(s->pool), pool_threads(s->pool) == 1 ? "" : "s");
+    fprintf(out, "memory: %s parameters and state, %s for a step of %lld %ss\n", own, arena, (long long)run->batch,
+            row);
     Text held = {0};
     list_held_out(run, &held);
     int sections = rows_sections(run->rows), kept = 0;
     for (int i = 0; i < sections; i++) kept += !run->held_out[i];
     fprintf(out, "training on %lld %ss of %d section%s", (long long)run->train_n, row, kept, kept == 1 ? "" : "s");
     if (held.length) fprintf(out, ", validating on %lld of %s", (long long)run->valid_n, text_string(&held));
-    fprintf(out, "; %lld epochs of %lld steps\n", (long long)run->epochs, (long long)run->steps);
+    fprintf(out, "; %lld epoch%s of %lld step%s\n", (long long)run->epochs, run->epochs == 1 ? "" : "s",
+            (long long)run->steps, run->steps == 1 ? "" : "s");
     if (!run->evaluator)
-        fprintf(out, "no validation%s: best.safetensors follows the training loss\n", run->options->hold_out_n ? "" : " (no --hold-out)");
-    else
-        fprintf(out, "best: the %s %s on %s\n", run->maximise ? "highest" : "lowest", run->monitor, run->split);
+        fprintf(out, "no validation%s: best.safetensors follows the training loss\n",
+                run->options->hold_out_n ? "" : " (no --hold-out)");
+    else fprintf(out, "best: the %s %s on %s\n", run->maximise ? "highest" : "lowest", run->monitor, run->split);
     text_free(&held);
     fflush(out);
     return write_config(run);

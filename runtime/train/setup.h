@@ -1,4 +1,5 @@
-// setup: everything that a training run decides before its first step: data, splits, monitor, memory, identity.
+// setup: everything that a training run decides before its first step: data, splits, monitor, memory,
+// identity.
 #pragma once
 
 #include "../report/progress.h"
@@ -12,7 +13,7 @@ typedef struct Run {
     const TrainOptions *options;
     const StmJob *job; // "train"
     Rows *rows;
-    bool *held_out;    // [sections]
+    bool *held_out;                           // [sections]
     int64_t *train_rows, *valid_rows, *order; // row numbers; order: train_rows of this epoch, shuffled
     int64_t train_n, valid_n;
     int64_t batch, steps, epochs; // rows per step, steps per epoch, epochs
@@ -25,25 +26,25 @@ typedef struct Run {
     bool monitor_validation; // from the evaluator; else the training loss
     bool maximise;
     int loss_output;
-    int values_n;            // other rank-0 outputs of train, such as lr: state.value holds the newest
+    int values_n; // other rank-0 outputs of train, such as lr: state.value holds the newest
     int value_output[RUN_VALUES];
     const char *value_name[RUN_VALUES];
     int step_scalar, epoch_scalar, monitor_scalar;
-    int64_t *extent;         // [axes] scratch
+    int64_t *extent; // [axes] scratch
     RunIdentity identity;
-    StmPair *labels;         // "axis.NAME"
+    StmPair *labels; // "setting.NAME", "axis.NAME": metadata of weights
     size_t labels_n;
     RunState state;
     RunLog log;
     Progress progress;
     const char *state_path, *last_path, *best_path, *curves_path;
-    char *best_copy;         // the best weights so far, until they are on disk
-    RunState best_state;     // when they were taken
-    bool best_waits;         // best_copy is newer than best_path
-    int64_t saved_epoch, saved_step; // of the newest checkpoint
+    char *best_copy;                                 // the best weights so far, until they are on disk
+    RunState best_state;                             // when they were taken
+    bool best_waits;                                 // best_copy is newer than best_path
+    int64_t saved_epoch, saved_step;                 // of the newest checkpoint
     double saved_at, save_cost, drawn_at, draw_cost; // seconds
-    int64_t rows_done;       // in this epoch and process, for the rate
-    int lock;                // descriptor of the locked directory
+    int64_t rows_done;                               // in this epoch and process, for the rate
+    int lock;                                        // descriptor of the locked directory
 } Run;
 
 // Fills everything up to values_n and the identity; nothing on disk changes.

@@ -1,4 +1,5 @@
-// trainer: see trainer.h. `Run` is all that a run knows; run_epoch and finish_epoch are the loop, the rest is setting up.
+// trainer: see trainer.h. `Run` is all that a run knows; run_epoch and finish_epoch are the loop, the rest is
+// setting up.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // flock
 #endif
@@ -35,7 +36,8 @@ static Status save_weights(Run *run, const char *path) {
     return checkpoint_weights(run->session, path, &run->state, run->labels, run->labels_n, NULL);
 }
 
-// best.safetensors and last.safetensors, then the state of the same moment. The journals are on disk before their lengths are.
+// best.safetensors and last.safetensors, then the state of the same moment. The journals are on disk before
+// their lengths are.
 static Status save_state(Run *run) {
     double start = clock_seconds();
     TRY(journal_sync(&run->log.metrics));
@@ -43,7 +45,8 @@ static Status save_state(Run *run) {
     run->state.metrics_bytes = run->log.metrics.length;
     run->state.events_bytes = run->log.events.length;
     if (run->best_waits)
-        TRY(checkpoint_weights(run->session, run->best_path, &run->best_state, run->labels, run->labels_n, run->best_copy));
+        TRY(checkpoint_weights(run->session, run->best_path, &run->best_state, run->labels, run->labels_n,
+                               run->best_copy));
     run->best_waits = false;
     TRY(save_weights(run, run->last_path));
     TRY(checkpoint_state(run->session, run->state_path, &run->state, &run->identity));
@@ -63,15 +66,16 @@ static bool worth_saving(const Run *run) {
 static Status not_finite(const Run *run, double loss) {
     char saved[300];
     if (run->saved_step > 0)
-        snprintf(saved, sizeof saved, "the last good checkpoint is %.200s (step %lld)", run->last_path, (long long)run->saved_step);
-    else
-        snprintf(saved, sizeof saved, "no checkpoint had been written");
+        snprintf(saved, sizeof saved, "the last good checkpoint is %.200s (step %lld)", run->last_path,
+                 (long long)run->saved_step);
+    else snprintf(saved, sizeof saved, "no checkpoint had been written");
     const StmPlan *plan = run->session->plan;
     const char *rate = "";
     for (int i = 0; i < plan->settings; i++)
         if (strcmp(plan->setting[i].name, "lr") == 0) rate = "; a smaller --lr often helps";
     return status_make(STATUS_INVALID, "the loss became %s at step %lld (epoch %lld), so training stopped; %s%s",
-                       isnan(loss) ? "nan" : "infinite", (long long)run->state.step, (long long)run->state.epoch + 1, saved, rate);
+                       isnan(loss) ? "nan" : "infinite", (long long)run->state.step, (long long)run->state.epoch + 1,
+                       saved, rate);
 }
 
 static double scalar_output(const Run *run, int output) {
@@ -106,7 +110,8 @@ static void epoch_label(const Run *run, const char *what, char label[48]) {
     snprintf(label, 48, "epoch %lld/%lld%s", (long long)run->state.epoch + 1, (long long)run->epochs, what);
 }
 
-// The steps that the epoch in progress still lacks. *out_stopped: a signal came; the state is as after the last step.
+// The steps that the epoch in progress still lacks. *out_stopped: a signal came; the state is as after the
+// last step.
 static Status run_steps(Run *run, bool *out_stopped) {
     char label[48], note[64], value[VALUE_TEXT];
     *out_stopped = false;
@@ -141,10 +146,10 @@ static void evaluate_progress(void *context, int64_t done, int64_t all) {
     progress_update(context, done, "");
 }
 
-static Status validate(Run *run) {
+static Status validate(Run *run, const char *what) {
     char label[48];
     RunHooks hooks = {evaluate_progress, &run->progress, run->options->stop};
-    epoch_label(run, " validation", label);
+    epoch_label(run, what, label);
     progress_begin(&run->progress, label, 0, run->valid_n);
     Status status = evaluate_rows(run->evaluator, run->valid_rows, run->valid_n, &hooks);
     progress_end(&run->progress);
@@ -169,7 +174,8 @@ static bool note_monitor(Run *run, double value) {
 static void print_epoch(Run *run, double loss, bool better, double seconds) {
     Text line = {0};
     char value[VALUE_TEXT], time[DURATION_TEXT];
-    text_printf(&line, "epoch %lld/%lld  loss %s", (long long)run->state.epoch, (long long)run->epochs, value_text(loss, value));
+    text_printf(&line, "epoch %lld/%lld  loss %s", (long long)run->state.epoch, (long long)run->epochs,
+                value_text(loss, value));
     if (run->evaluator) {
         text_printf(&line, "  %s: ", run->split);
         metrics_text(run->evaluator, &line);
@@ -186,7 +192,7 @@ static Status finish_epoch(Run *run, double started) {
     RunState *state = &run->state;
     double loss = state->loss_sum / (double)state->loss_rows, seconds = clock_seconds() - started, monitored = loss;
     if (run->evaluator) {
-        TRY(validate(run));
+        TRY(validate(run, " validation"));
         if (run->monitor_validation && !evaluator_value(run->evaluator, run->monitor, &monitored))
             return status_make(STATUS_INTERNAL, "monitor %s vanished", run->monitor);
     }
@@ -195,7 +201,8 @@ static Status finish_epoch(Run *run, double started) {
     for (int i = 0; i < run->values_n; i++) values[i] = (NamedValue){run->value_name[i], state->value[i]};
     TRY(runlog_record(&run->log, state->step, state->epoch, "train", loss, values, run->values_n, NULL));
     if (run->evaluator)
-        TRY(runlog_record(&run->log, state->step, state->epoch, run->split, run->evaluator->loss, NULL, 0, run->evaluator));
+        TRY(runlog_record(&run->log, state->step, state->epoch, run->split, run->evaluator->loss, NULL, 0,
+                          run->evaluator));
     bool better = note_monitor(run, monitored);
     state->position = 0;
     state->loss_sum = 0;
@@ -234,14 +241,14 @@ static Status baseline_lines(Run *run) {
     Baseline baseline;
     TRY(baseline_measure(run->evaluator, run->train_rows, run->train_n, &baseline));
     // One pass over the split gathers the truth that both baselines are compared with.
-    TRY(validate(run));
+    TRY(validate(run, " baselines"));
     for (int kind = 0; kind < 2; kind++) {
         Text line = {0};
         TRY(baseline_evaluate(run->evaluator, &baseline, kind == 1));
         TRY(runlog_record(&run->log, 0, 0, kind ? "baseline-mean" : "baseline-constant", NAN, NULL, 0, run->evaluator));
         metrics_text(run->evaluator, &line);
-        fprintf(run->log.out, "baseline, %s: %s\n", kind ? "training mean of every column" : "one constant for everything",
-                text_string(&line));
+        fprintf(run->log.out, "baseline, %s: %s\n",
+                kind ? "training mean of every column" : "one constant for everything", text_string(&line));
         text_free(&line);
     }
     fflush(run->log.out);
@@ -258,7 +265,8 @@ static Status loop(Run *run, TrainResult *result) {
         TRY(run_steps(run, &stopped));
         if (!stopped) {
             Status status = finish_epoch(run, started);
-            if (status_code(status) == STATUS_CANCELLED && stop_requested(run)) { // during validation: repeat it when resumed
+            if (status_code(status) == STATUS_CANCELLED &&
+                stop_requested(run)) { // during validation: repeat it when resumed
                 status_drop(status);
                 stopped = true;
             } else {
@@ -287,8 +295,8 @@ static void print_end(const Run *run, const TrainResult *result) {
     if (state->stopped_early)
         fprintf(out, "stopped early: %s did not improve for %lld epochs\n", run->monitor, (long long)state->stale);
     if (state->best_epoch)
-        fprintf(out, "best: %s%s %s at epoch %lld, weights in %s\n", run->monitor_validation ? "" : "training ", run->monitor,
-                value_text(state->best, value), (long long)state->best_epoch, run->best_path);
+        fprintf(out, "best: %s%s %s at epoch %lld, weights in %s\n", run->monitor_validation ? "" : "training ",
+                run->monitor, value_text(state->best, value), (long long)state->best_epoch, run->best_path);
 }
 
 static Status lock_directory(Run *run) {
@@ -296,11 +304,13 @@ static Status lock_directory(Run *run) {
     if (run->lock < 0) return status_errno(errno, "cannot open the directory %s", run->options->out);
     // Some network file systems have no locks; then nothing is locked, as without this function.
     if (flock(run->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return status_make(STATUS_INVALID, "another process is training in %s; wait for it, or give another --out", run->options->out);
+        return status_make(STATUS_INVALID, "another process is training in %s; wait for it, or give another --out",
+                           run->options->out);
     return STATUS_OK;
 }
 
-// Removes what a killed process left half written. The directory is locked, so no living process owns these files.
+// Removes what a killed process left half written. The directory is locked, so no living process owns these
+// files.
 static Status remove_leftovers(Run *run) {
     char **names = NULL;
     size_t count = 0;
@@ -320,8 +330,11 @@ static Status begin_fresh(Run *run) {
     const TrainOptions *options = run->options;
     if (file_exists(run->state_path)) {
         if (!options->overwrite)
-            return status_make(STATUS_INVALID, "%s already holds a run; continue it with --resume, start over with --overwrite, or give "
-                               "another --out", options->out);
+            return status_make(
+                STATUS_INVALID,
+                "%s already holds a run; continue it with --resume, start over with --overwrite, or give "
+                "another --out",
+                options->out);
         // The state goes first: a run killed right here must not be resumed from it.
         const char *old[] = {run->state_path, run->best_path, run->last_path, run->curves_path};
         for (int i = 0; i < 4; i++)
@@ -345,10 +358,12 @@ static Status begin(Run *run) {
     } else {
         TRY(begin_fresh(run));
     }
-    TRY(runlog_open(&run->log, run->options->out, run->state.metrics_bytes, run->state.events_bytes, run->options->log));
+    TRY(runlog_open(&run->log, run->options->out, run->state.metrics_bytes, run->state.events_bytes,
+                    run->options->log));
     TRY(setup_describe(run));
     if (resume)
-        fprintf(run->log.out, "resuming at epoch %lld, step %lld\n", (long long)run->state.epoch + 1, (long long)run->state.step);
+        fprintf(run->log.out, "resuming at epoch %lld, step %lld\n", (long long)run->state.epoch + 1,
+                (long long)run->state.step);
     else if (run->options->resume)
         fprintf(run->log.out, "nothing to resume in %s: starting from the beginning\n", run->options->out);
     fflush(run->log.out);

@@ -263,6 +263,12 @@ static const Case catalogue[] = {
           "select(lt(%0[s, d], -0.5), sqrt(sub(0, %0[s, d])), mul(%0[s, d], 3)))\n"
           "  gradient %2 of %0\n  loss %1\nend\n",
      NULL, NULL},
+    {"a shifted read divided: what is outside stays zero, not 0/0",
+     HEAD "tensor 0 param f64 x [5]\ntensor 1 input f64 z [5]\ntensor 2 temp f64 y [5]\ntensor 3 temp f64 l []\n"
+          "tensor 4 temp f64 g [5]\njob t\n"
+          "  %2[i:5] = div(%0[(i + 1)], %1[i])\n  %3[] = sum[i:5] mul(%2[i], f64(index(i)))\n"
+          "  gradient %4 of %0\n  loss %3\nend\n",
+     NULL, NULL},
     {"dropout inside an activation and into a reduction",
      HEAD "tensor 0 param f64 x [b 5]\ntensor 1 param f64 w [5]\ntensor 2 scalar i32 seed []\ntensor 3 scalar i32 step []\n"
           "tensor 4 temp f64 y [b 5]\ntensor 5 temp f64 l []\ntensor 6 temp f64 gx [b 5]\ntensor 7 temp f64 gw [5]\n"

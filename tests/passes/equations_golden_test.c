@@ -26,7 +26,8 @@ static void test_golden(Checks *c, const char *directory, const char *name, bool
                 FILE *f = fopen(out, "wb");
                 check(c, f != NULL && fputs(printed, f) >= 0 && fclose(f) == 0, "%s cannot be written", out);
             } else {
-                check(c, want != NULL && strcmp(want, printed) == 0, "%s differs from what is printed now:\n%s", out, printed);
+                check(c, want != NULL && strcmp(want, printed) == 0, "%s differs from what is printed now:\n%s", out,
+                      printed);
             }
         }
     }

@@ -1,5 +1,5 @@
 // The equation form: text, verifier and reference evaluator.
-#include "pass_harness.h"
+#include "pass_random.h"
 
 static const char linear[] = "program mlp f32 doc \"two \\\"words\\\"\"\n"
                              "axis 0 spot dynamic 32 doc \"rows\"\n"
@@ -104,8 +104,8 @@ static void test_refusals(Checks *c, Arena *arena) {
         Program *p = program_read(arena, names_new(arena), text, strlen(text), &error);
         if (!check(c, p != NULL, "%s: %s", refusals[i].body, error != NULL ? error : "")) continue;
         const char *wrong = program_verify(p);
-        check(c, wrong != NULL && strstr(wrong, refusals[i].message) != NULL, "%s: `%s` instead of `%s`", refusals[i].body,
-              wrong != NULL ? wrong : "nothing", refusals[i].message);
+        check(c, wrong != NULL && strstr(wrong, refusals[i].message) != NULL, "%s: `%s` instead of `%s`",
+              refusals[i].body, wrong != NULL ? wrong : "nothing", refusals[i].message);
     }
 }
 
@@ -140,11 +140,15 @@ static void test_misspelt(Checks *c, Arena *arena) {
 // Damaged text is refused or read, and what is read prints, verifies or not, and never crashes.
 static void test_damage(Checks *c) {
     Dice dice = {.state = 5};
-    size_t length = strlen(linear);
+    Arena *all = arena_new();
+    const char *sound[10] = {linear};
+    for (int i = 1; i < 10; i++) sound[i] = print_program(all, random_program(all, (uint64_t)i, 6, true));
     int read = 0;
     for (int round = 0; round < 4000; round++) {
         Arena *arena = arena_new();
-        char *text = arena_copy(arena, linear, length + 1), *error = NULL;
+        const char *from = sound[round % 10];
+        size_t length = strlen(from);
+        char *text = arena_copy(arena, from, length + 1), *error = NULL;
         size_t n = dice_below(&dice, 8) == 0 ? (size_t)dice_below(&dice, (int)length) : length;
         for (int k = dice_below(&dice, 3); k >= 0; k--) {
             static const char marks[] = "0123456789[](),:%@$+-*/!#\"\n abcijuv_.=<";
@@ -160,6 +164,7 @@ static void test_damage(Checks *c) {
         }
         arena_free(arena);
     }
+    arena_free(all);
     check(c, read > 100 && read < 3900, "%d of 4000 damaged texts were read", read);
 }
 
@@ -169,25 +174,44 @@ static void test_guards(Checks *c, Arena *arena) {
         const char *dims, *vars, *position;
         bool guarded;
     } cases[] = {
-        {"[4]", "i:4", "i", false},        {"[4]", "i:5", "i", true},           {"[4]", "i:4", "(-i + 3)", false},
-        {"[4]", "i:4", "(i + 1)", true},   {"[8]", "i:3, u:2", "(3*i + u)", false}, {"[7]", "i:3, u:2", "(3*i + u)", true},
-        {"[4]", "i:8", "i//2", false},     {"[4]", "i:9", "i//2", true},        {"[4]", "i:99", "i%4", false},
-        {"[3]", "i:99", "i%4", true},      {"[4]", "i:4", "i/2!", true},        {"[4]", "i:4", "3", false},
-        {"[4]", "i:4", "4", true},         {"[b]", "i:b", "i", false},          {"[b]", "i:2*b", "i", true},
-        {"[b]", "i:2*b", "i//2", false},   {"[3*b]", "i:b, u:3", "(3*i + u)", false}, {"[3*b]", "i:b, u:4", "(3*i + u)", true},
-        {"[b]", "i:c", "i", true},         {"[b]", "i:3", "0", false},          {"[b]", "i:3", "1", true},
-        {"[4*b]", "i:3", "i", false},      {"[b]", "i:b", "(i - 1)", true},     {"[b]", "i:b", "(-i)", true},
+        {"[4]", "i:4", "i", false},
+        {"[4]", "i:5", "i", true},
+        {"[4]", "i:4", "(-i + 3)", false},
+        {"[4]", "i:4", "(i + 1)", true},
+        {"[8]", "i:3, u:2", "(3*i + u)", false},
+        {"[7]", "i:3, u:2", "(3*i + u)", true},
+        {"[4]", "i:8", "i//2", false},
+        {"[4]", "i:9", "i//2", true},
+        {"[4]", "i:99", "i%4", false},
+        {"[3]", "i:99", "i%4", true},
+        {"[4]", "i:4", "i/2!", true},
+        {"[4]", "i:4", "3", false},
+        {"[4]", "i:4", "4", true},
+        {"[b]", "i:b", "i", false},
+        {"[b]", "i:2*b", "i", true},
+        {"[b]", "i:2*b", "i//2", false},
+        {"[3*b]", "i:b, u:3", "(3*i + u)", false},
+        {"[3*b]", "i:b, u:4", "(3*i + u)", true},
+        {"[b]", "i:c", "i", true},
+        {"[b]", "i:3", "0", false},
+        {"[b]", "i:3", "1", true},
+        {"[4*b]", "i:3", "i", false},
+        {"[b]", "i:b", "(i - 1)", true},
+        {"[b]", "i:b", "(-i)", true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *error = NULL, *text = arena_format(arena,
-            "program p f64\naxis 0 b dynamic 4\naxis 1 c dynamic 4\ntensor 0 input f64 x %s\ntensor 1 temp f64 l []\njob t\n"
-            "  %%1[] = sum[%s] %%0[%s]\nend\n", cases[i].dims, cases[i].vars, cases[i].position);
+                                                 "program p f64\naxis 0 b dynamic 4\naxis 1 c dynamic 4\ntensor 0 "
+                                                 "input f64 x %s\ntensor 1 temp f64 l []\njob t\n"
+                                                 "  %%1[] = sum[%s] %%0[%s]\nend\n",
+                                                 cases[i].dims, cases[i].vars, cases[i].position);
         Program *p = program_read(arena, names_new(arena), text, strlen(text), &error);
         if (!check(c, p != NULL, "%s", error != NULL ? error : "")) continue;
         const char *wrong = program_verify(p);
         check(c, wrong == NULL, "%s", wrong != NULL ? wrong : "");
-        check(c, p->job.at[0]->equation.at[0]->value->position[0].guarded == cases[i].guarded, "%s of %s over %s is%s guarded",
-              cases[i].position, cases[i].dims, cases[i].vars, cases[i].guarded ? " not" : "");
+        check(c, p->job.at[0]->equation.at[0]->value->position[0].guarded == cases[i].guarded,
+              "%s of %s over %s is%s guarded", cases[i].position, cases[i].dims, cases[i].vars,
+              cases[i].guarded ? " not" : "");
     }
 }
 
@@ -197,22 +221,64 @@ static void test_values(Checks *c, Arena *arena) {
         const char *value;
         double want;
     } cases[] = {
-        {"neg(2)", -2}, {"sub(2, 3)", -1}, {"div(1, 4)", 0.25}, {"min(2, 3)", 2}, {"max(2, nan)", NAN}, {"min(nan, 2)", NAN},
-        {"pow(2, 10)", 1024}, {"abs(-3)", 3}, {"sign(-3)", -1}, {"sign(0)", 0}, {"floor(-1.5)", -2}, {"round(2.5)", 2},
-        {"round(3.5)", 4}, {"sqrt(9)", 3}, {"rsqrt(4)", 0.5}, {"exp(0)", 1}, {"expm1(0)", 0}, {"log(1)", 0}, {"log1p(0)", 0},
-        {"sin(0)", 0}, {"cos(0)", 1}, {"tanh(0)", 0}, {"sigmoid(0)", 0.5}, {"sigmoid(-1000)", 0}, {"erf(0)", 0},
-        {"lgamma(4)", 1.791759469228055}, {"digamma(1)", -0.5772156649015329}, {"digamma(-0.5)", 0.03648997397857652},
-        {"atan2(1, 1)", 0.7853981633974483}, {"stop_gradient(3)", 3}, {"f64(iadd(2i32, 3i32))", 5},
-        {"f64(iadd(2147483647i32, 1i32))", -2147483648.0}, {"f64(imul(100000i32, 100000i32))", 1410065408},
-        {"f64(idiv(-7i32, 2i32))", -4}, {"f64(imod(-7i32, 2i32))", 1}, {"f64(imod(7i32, -2i32))", -1}, {"f64(idiv(7i32, 0i32))", 0},
-        {"f64(i32(-1.7))", -1}, {"f64(i32(1e+30))", 2147483647}, {"f64(i32(nan))", 0}, {"f64(u8(300))", 255},
-        {"f64(u8(300i32))", 44}, {"f64(bool(0.5))", 1}, {"select(lt(1, 2), 5, nan)", 5}, {"select(le(2, 1), nan, 6)", 6},
-        {"select(and(eq(1, 1), not(ne(1, 1))), 1, 0)", 1}, {"select(or(eq(1, 2), 0bool), 1, 0)", 0}, {"f64(extent(3*b))", 6},
-        {"%0[2, 0]", 0}, {"%0[1, 2]", 0}, {"%0[1, 1]", 4}, {"%0[0, @%1[0]]", 2}, {"select(0bool, %0[0, @9i32], 8)", 8},
+        {"neg(2)", -2},
+        {"sub(2, 3)", -1},
+        {"div(1, 4)", 0.25},
+        {"min(2, 3)", 2},
+        {"max(2, nan)", NAN},
+        {"min(nan, 2)", NAN},
+        {"pow(2, 10)", 1024},
+        {"abs(-3)", 3},
+        {"sign(-3)", -1},
+        {"sign(0)", 0},
+        {"floor(-1.5)", -2},
+        {"round(2.5)", 2},
+        {"round(3.5)", 4},
+        {"sqrt(9)", 3},
+        {"rsqrt(4)", 0.5},
+        {"exp(0)", 1},
+        {"expm1(0)", 0},
+        {"log(1)", 0},
+        {"log1p(0)", 0},
+        {"sin(0)", 0},
+        {"cos(0)", 1},
+        {"tanh(0)", 0},
+        {"sigmoid(0)", 0.5},
+        {"sigmoid(-1000)", 0},
+        {"erf(0)", 0},
+        {"lgamma(4)", 1.791759469228055},
+        {"digamma(1)", -0.5772156649015329},
+        {"digamma(-0.5)", 0.03648997397857652},
+        {"atan2(1, 1)", 0.7853981633974483},
+        {"stop_gradient(3)", 3},
+        {"f64(iadd(2i32, 3i32))", 5},
+        {"f64(iadd(2147483647i32, 1i32))", -2147483648.0},
+        {"f64(imul(100000i32, 100000i32))", 1410065408},
+        {"f64(idiv(-7i32, 2i32))", -4},
+        {"f64(imod(-7i32, 2i32))", 1},
+        {"f64(imod(7i32, -2i32))", -1},
+        {"f64(idiv(7i32, 0i32))", 0},
+        {"f64(i32(-1.7))", -1},
+        {"f64(i32(1e+30))", 2147483647},
+        {"f64(i32(nan))", 0},
+        {"f64(u8(300))", 255},
+        {"f64(u8(300i32))", 44},
+        {"f64(bool(0.5))", 1},
+        {"select(lt(1, 2), 5, nan)", 5},
+        {"select(le(2, 1), nan, 6)", 6},
+        {"select(and(eq(1, 1), not(ne(1, 1))), 1, 0)", 1},
+        {"select(or(eq(1, 2), 0bool), 1, 0)", 0},
+        {"f64(extent(3*b))", 6},
+        {"%0[2, 0]", 0},
+        {"%0[1, 2]", 0},
+        {"%0[1, 1]", 4},
+        {"%0[0, @%1[0]]", 2},
+        {"select(0bool, %0[0, @9i32], 8)", 8},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *text = arena_format(arena, "program p f64\naxis 0 b dynamic 4\ntensor 0 input f64 x [b 2]\n"
-                                         "tensor 1 input i32 k [1]\ntensor 2 temp f64 y []\njob t\n  %%2[] = %s\nend\n",
+        char *text = arena_format(arena,
+                                  "program p f64\naxis 0 b dynamic 4\ntensor 0 input f64 x [b 2]\n"
+                                  "tensor 1 input i32 k [1]\ntensor 2 temp f64 y []\njob t\n  %%2[] = %s\nend\n",
                                   cases[i].value);
         Program *p = program_from(c, arena, names_new(arena), cases[i].value, text);
         if (p == NULL) continue;
@@ -245,9 +311,11 @@ static void test_values(Checks *c, Arena *arena) {
         {"scatter %3[i/2!] += %0[i, 0] over [i:4]", {1, 9, 0, 0}},
     };
     for (size_t i = 0; i < sizeof reductions / sizeof *reductions; i++) {
-        char *text = arena_format(arena, "program p f64\ntensor 0 input f64 x [4 3]\ntensor 1 input i32 k [4]\n"
-                                         "tensor 2 input f64 s []\ntensor 3 temp f64 y [4]\ntensor 4 temp i32 n [4]\njob t\n  %s\nend\n",
-                                  reductions[i].equation);
+        char *text = arena_format(
+            arena,
+            "program p f64\ntensor 0 input f64 x [4 3]\ntensor 1 input i32 k [4]\n"
+            "tensor 2 input f64 s []\ntensor 3 temp f64 y [4]\ntensor 4 temp i32 n [4]\njob t\n  %s\nend\n",
+            reductions[i].equation);
         Program *p = program_from(c, arena, names_new(arena), reductions[i].equation, text);
         if (p == NULL) continue;
         Values *v = values_new(arena, p, NULL);
@@ -263,8 +331,9 @@ static void test_values(Checks *c, Arena *arena) {
 }
 
 static void test_gather_outside(Checks *c, Arena *arena) {
-    const char *text = "program p f64\ntensor 0 input f64 table [3]\ntensor 1 input i32 k [2]\ntensor 2 temp f64 y [2]\njob t\n"
-                       "  %2[i:2] = %0[@%1[i]]\nend\n";
+    const char *text =
+        "program p f64\ntensor 0 input f64 table [3]\ntensor 1 input i32 k [2]\ntensor 2 temp f64 y [2]\njob t\n"
+        "  %2[i:2] = %0[@%1[i]]\nend\n";
     Program *p = program_from(c, arena, names_new(arena), "gather", text);
     if (p == NULL) return;
     Values *v = values_new(arena, p, NULL);
@@ -275,8 +344,9 @@ static void test_gather_outside(Checks *c, Arena *arena) {
 }
 
 static void test_updates(Checks *c, Arena *arena) {
-    const char *text = "program p f64\ntensor 0 state f64 a []\ntensor 1 state f64 b []\ntensor 2 temp f64 t []\njob t\n"
-                       "  %2[] = add(%0[], %1[])\n  update %0 <- %1\n  update %1 <- %2\nend\n";
+    const char *text =
+        "program p f64\ntensor 0 state f64 a []\ntensor 1 state f64 b []\ntensor 2 temp f64 t []\njob t\n"
+        "  %2[] = add(%0[], %1[])\n  update %0 <- %1\n  update %1 <- %2\nend\n";
     Program *p = program_from(c, arena, names_new(arena), "updates", text);
     if (p == NULL) return;
     Values *v = values_new(arena, p, NULL);
@@ -299,9 +369,10 @@ static void test_random(Checks *c, Arena *arena) {
     uint32_t zero[4] = {0, 0, 0, 0};
     philox(zero, 0, 0);
     check(c, zero[0] == 0x6627e8d5u && zero[3] == 0x9b00dbd8u, "Philox of zeros is %08x .. %08x", zero[0], zero[3]);
-    const char *text = "program p f64\ntensor 0 scalar i32 seed []\ntensor 1 scalar i32 step []\ntensor 2 temp f64 y [3 5]\n"
-                       "tensor 3 temp f64 z [3]\nrandom seed 0 step 1\njob t\n  %2[i:3, j:5] = random(77)\n"
-                       "  %3[i:3] = sum[j:5] random(77)\nend\n";
+    const char *text =
+        "program p f64\ntensor 0 scalar i32 seed []\ntensor 1 scalar i32 step []\ntensor 2 temp f64 y [3 5]\n"
+        "tensor 3 temp f64 z [3]\nrandom seed 0 step 1\njob t\n  %2[i:3, j:5] = random(77)\n"
+        "  %3[i:3] = sum[j:5] random(77)\nend\n";
     Program *p = program_from(c, arena, names_new(arena), "random", text);
     if (p == NULL) return;
     Values *v = values_new(arena, p, NULL);
@@ -312,7 +383,8 @@ static void test_random(Checks *c, Arena *arena) {
         uint32_t x[4] = {e, 0, 77, 1234};
         philox(x, (uint32_t)-5, 0x53544D43u);
         double want = (double)(x[0] >> 8) / 16777216.0;
-        check(c, values_of(v, 2, NULL)[e] == want, "random element %u is %.17g, not %.17g", e, values_of(v, 2, NULL)[e], want);
+        check(c, values_of(v, 2, NULL)[e] == want, "random element %u is %.17g, not %.17g", e, values_of(v, 2, NULL)[e],
+              want);
         if (e < 3) check(c, fabs(values_of(v, 3, NULL)[e] - 5 * want) < 1e-12, "reduced variables do not count");
     }
 }

@@ -66,8 +66,12 @@ __attribute__((unused)) static uint32_t dice_next(Dice *d) {
     uint64_t x = d->state ^ (d->state >> 33);
     return (uint32_t)((x * 0xFF51AFD7ED558CCDu) >> 32);
 }
-__attribute__((unused)) static int dice_below(Dice *d, int n) { return (int)(dice_next(d) % (uint32_t)n); }
-__attribute__((unused)) static double dice_real(Dice *d) { return dice_next(d) * 0x1p-32; }
+__attribute__((unused)) static int dice_below(Dice *d, int n) {
+    return (int)(dice_next(d) % (uint32_t)n);
+}
+__attribute__((unused)) static double dice_real(Dice *d) {
+    return dice_next(d) * 0x1p-32;
+}
 
 __attribute__((unused)) static char *file_text(Arena *arena, const char *path) {
     FILE *f = fopen(path, "rb");

@@ -1,5 +1,5 @@
-// Random programs for tests of passes: a few equations over small tensors with all kinds of positions, reductions, views
-// and scatters, and a loss. Equal seeds give equal programs.
+// Random programs for tests of passes: a few equations over small tensors with all kinds of positions, reductions,
+// views and scatters, and a loss. Equal seeds give equal programs.
 #ifndef STMC_PASS_RANDOM_H
 #define STMC_PASS_RANDOM_H
 
@@ -16,7 +16,9 @@ typedef struct Maker {
 
 static const Extent maker_extents[] = {{1, -1}, {2, -1}, {3, -1}, {4, -1}, {6, -1}, {1, 0}, {2, 0}};
 
-static Extent maker_extent(Maker *m) { return maker_extents[dice_below(&m->dice, 7)]; }
+static Extent maker_extent(Maker *m) {
+    return maker_extents[dice_below(&m->dice, 7)];
+}
 
 static Position maker_position(Maker *m, Extent dim) {
     Dice *d = &m->dice;
@@ -90,8 +92,14 @@ static Expr *maker_value(Maker *m, int depth) {
     case 3: return expr_op(job, OP_ADD, a, maker_value(m, depth - 1), NULL);
     case 4: return expr_op(job, OP_SUB, a, maker_value(m, depth - 1), NULL);
     case 5: return expr_op(job, OP_SELECT, maker_condition(m), a, maker_value(m, depth - 1));
-    case 6: return expr_op(job, OP_DIV, a, expr_op(job, OP_ADD, expr_const(job, 2, T_REAL), expr_op(job, OP_SIN, maker_value(m, depth - 1), NULL, NULL), NULL), NULL);
-    case 7: return dice_below(d, 3) ? a : expr_op(job, dice_below(d, 2) ? OP_MAX : OP_MIN, a, maker_value(m, depth - 1), NULL);
+    case 6:
+        return expr_op(job, OP_DIV, a,
+                       expr_op(job, OP_ADD, expr_const(job, 2, T_REAL),
+                               expr_op(job, OP_SIN, maker_value(m, depth - 1), NULL, NULL), NULL),
+                       NULL);
+    case 7:
+        return dice_below(d, 3) ? a
+                                : expr_op(job, dice_below(d, 2) ? OP_MAX : OP_MIN, a, maker_value(m, depth - 1), NULL);
     default: return expr_op(job, OP_MUL, a, maker_value(m, depth - 1), NULL);
     }
 }
@@ -148,7 +156,8 @@ static void maker_equation(Maker *m) {
     eq->value = value;
 }
 
-// Axis 0 is dynamic. Two parameters with gradient requests, an index input, seed and step, `equations` equations, a loss.
+// Axis 0 is dynamic. Two parameters with gradient requests, an index input, seed and step, `equations` equations, a
+// loss.
 __attribute__((unused)) static Program *random_program(Arena *arena, uint64_t seed, int equations, bool with_random) {
     Program *p = NEW(arena, Program);
     p->arena = arena;

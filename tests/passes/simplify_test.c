@@ -41,6 +41,9 @@ static const Rule rules[] = {
     {"select(%3[i], %0[i], %0[i])", "%0[i]"},
     {"select(not(%3[i]), %0[i], %1[i])", "select(%3[i], %1[i], %0[i])"},
     {"select(%3[i], select(%3[i], %0[i], 7), %1[i])", "select(%3[i], %0[i], %1[i])"},
+    {"add(select(%3[i], %0[i], 0), mul(select(%3[i], 0, %1[i]), 0.5))", "select(%3[i], %0[i], mul(%1[i], 0.5))"},
+    {"neg(select(%3[i], %0[i], 0))", "select(%3[i], neg(%0[i]), 0)"},
+    {"mul(select(%3[i], %0[i], 1), 2)", "mul(select(%3[i], %0[i], 1), 2)"},
     {"select(and(%3[i], 1bool), %0[i], 0)", "select(%3[i], %0[i], 0)"},
     {"select(or(%3[i], lt(index(i), 4i32)), %0[i], 0)", "%0[i]"},
     {"select(not(not(%3[i])), %0[i], 0)", "select(%3[i], %0[i], 0)"},
@@ -84,11 +87,14 @@ typedef struct Whole {
     const char *title, *text, *equations;
 } Whole;
 
-#define TENSORS "program p f64\naxis 0 b dynamic 4\ntensor 0 input f64 x [b 4]\ntensor 1 param f64 w [4]\ntensor 2 scalar f64 s []\n"
+#define TENSORS                                                                                                        \
+    "program p f64\naxis 0 b dynamic 4\ntensor 0 input f64 x [b 4]\ntensor 1 param f64 w [4]\ntensor 2 scalar f64 s "  \
+    "[]\n"
 static const Whole wholes[] = {
     {"copies are forwarded and unused equations go",
      TENSORS "tensor 3 temp f64 a [b 4]\ntensor 4 temp f64 c [b 4]\ntensor 5 temp f64 d [b 4]\njob t\n"
-             "  %3[i:b, j:4] = %0[i, j]\n  %4[i:b, j:4] = exp(%3[i, j])\n  %5[i:b, j:4] = add(%3[i, j], 1)\n  output y %5\nend\n",
+             "  %3[i:b, j:4] = %0[i, j]\n  %4[i:b, j:4] = exp(%3[i, j])\n  %5[i:b, j:4] = add(%3[i, j], 1)\n  output y "
+             "%5\nend\n",
      "  %5[i:b, j:4] = add(%0[i, j], 1)\n  output y %5\n"},
     {"equal equations are one",
      TENSORS "tensor 3 temp f64 a [b]\ntensor 4 temp f64 c [b]\ntensor 5 temp f64 d [b]\njob t\n"
@@ -96,8 +102,9 @@ static const Whole wholes[] = {
              "  %5[i:b] = mul(%3[i], %4[i])\n  output y %5\n  output z %4\nend\n",
      "  %3[i:b] = sum[j:4] mul(%0[i, j], %1[j])\n  %4[r:b] = %3[r]\n  %5[i:b] = mul(%3[i], %3[i])\n"},
     {"constants and numbers are written where they are read",
-     TENSORS "tensor 3 temp f64 a [b 4]\ntensor 4 temp f64 c []\ntensor 5 temp f64 d [4]\njob t\n"
-             "  %3[i:b, j:4] = 1\n  %4[] = mul(%2[], 0.5)\n  %5[j:4] = mul(mul(%1[j], %4[]), %3[0, j])\n  output y %5\nend\n",
+     TENSORS
+     "tensor 3 temp f64 a [b 4]\ntensor 4 temp f64 c []\ntensor 5 temp f64 d [4]\njob t\n"
+     "  %3[i:b, j:4] = 1\n  %4[] = mul(%2[], 0.5)\n  %5[j:4] = mul(mul(%1[j], %4[]), %3[0, j])\n  output y %5\nend\n",
      "  %3[i:b, j:4] = 1\n  %5[j:4] = mul(%3[0, j], mul(%1[j], mul(%2[], 0.5)))\n"},
     {"a constant read outside is not written",
      TENSORS "tensor 3 temp f64 a [4]\ntensor 4 temp f64 c [4]\njob t\n"
@@ -108,12 +115,15 @@ static const Whole wholes[] = {
              "  %3[j:4] = 0\n  %4[j:4] = add(%1[j], %3[(j + 1)])\n  output y %4\nend\n",
      "  %4[j:4] = %1[j]\n"},
     {"views of views",
-     TENSORS "tensor 3 temp f64 a [4*b]\ntensor 4 temp f64 c [2 2*b]\ntensor 5 temp f64 d [b 4]\ntensor 6 temp f64 e [2 2*b]\njob t\n"
-             "  %3 = view %0\n  %4 = view %3\n  %5 = view %4\n  %6[i:2, j:2*b] = mul(%4[i, j], %5[0, i])\n  output y %6\nend\n",
+     TENSORS
+     "tensor 3 temp f64 a [4*b]\ntensor 4 temp f64 c [2 2*b]\ntensor 5 temp f64 d [b 4]\ntensor 6 temp f64 e [2 "
+     "2*b]\njob t\n"
+     "  %3 = view %0\n  %4 = view %3\n  %5 = view %4\n  %6[i:2, j:2*b] = mul(%4[i, j], %5[0, i])\n  output y %6\nend\n",
      "  %4 = view %0\n  %6[i:2, j:2*b] = mul(%0[0, i], %4[i, j])\n"},
     {"windows of one element",
      TENSORS "tensor 3 temp f64 a [b 4]\ntensor 4 temp f64 c [b]\njob t\n"
-             "  %3[i:b, j:4] = sum[u:1, k:4] mul(%0[i, (k + u)], %1[k])\n  %4[i:b] = max[u:1] %3[i, u]\n  output y %4\n  output z %3\nend\n",
+             "  %3[i:b, j:4] = sum[u:1, k:4] mul(%0[i, (k + u)], %1[k])\n  %4[i:b] = max[u:1] %3[i, u]\n  output y "
+             "%4\n  output z %3\nend\n",
      "  %3[i:b, j:4] = sum[k:4] mul(%0[i, k], %1[k])\n  %4[i:b] = %3[i, 0]\n"},
     {"random numbers stay where they are",
      "program p f64\ntensor 0 temp f64 a []\ntensor 1 temp f64 c [4]\njob t\n  %0[] = random(1)\n"
@@ -129,13 +139,16 @@ static void test_whole(Checks *c, const Whole *w) {
         const char *printed = print_program(arena, p), *wrong = program_verify(p);
         check(c, wrong == NULL, "%s: %s\n%s", w->title, wrong != NULL ? wrong : "", printed);
         const char *job = strstr(printed, "job t\n");
-        check(c, job != NULL && strncmp(job + 6, w->equations, strlen(w->equations)) == 0, "%s:\n%s", w->title, printed);
+        check(c, job != NULL && strncmp(job + 6, w->equations, strlen(w->equations)) == 0, "%s:\n%s", w->title,
+              printed);
     }
     arena_free(arena);
 }
 
 // ---- values of random programs
-static bool same_value(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
+static bool same_value(double a, double b) {
+    return a == b || (isnan(a) && isnan(b));
+}
 
 static void test_random(Checks *c, uint64_t seed) {
     Arena *arena = arena_new();
@@ -178,8 +191,8 @@ static void test_random(Checks *c, uint64_t seed) {
         double *x = values_of(before, id, &n), *y = values_of(after, id, NULL);
         for (size_t k = 0; k < n; k++)
             if (!same_value(x[k], y[k])) differ++, wrong_at = k;
-        check(c, differ == 0, "random program %d: tensor %d differs at %zu: %.17g, %.17g\n%s\n%s", (int)seed, id, wrong_at,
-              x[wrong_at], y[wrong_at], text, once);
+        check(c, differ == 0, "random program %d: tensor %d differs at %zu: %.17g, %.17g\n%s\n%s", (int)seed, id,
+              wrong_at, x[wrong_at], y[wrong_at], text, once);
     }
     simplify(p, job);
     const char *twice = print_program(arena, p);

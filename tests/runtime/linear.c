@@ -1,5 +1,5 @@
-// linear: a program written by hand in the form that stmc writes: a plan text and kernels. Linear regression y = x W' + b with momentum SGD;
-// it lets every part of the runtime be tested without the compiler.
+// linear: a program written by hand in the form that stmc writes: a plan text and kernels. Linear regression
+// y = x W' + b with momentum SGD; it lets every part of the runtime be tested without the compiler.
 #include <math.h>
 #include <string.h>
 
@@ -100,9 +100,10 @@ enum { IN = 6, OUT = 3 };
 
 static void k_init(void *const *buffer, const int64_t *extent, void *scratch, int64_t first, int64_t last) {
     (void)extent, (void)scratch, (void)first, (void)last;
-    uint32_t seed = (uint32_t)*(const int32_t *)buffer[0];
+    uint32_t seed = (uint32_t) * (const int32_t *)buffer[0];
     float *weight = buffer[1], *bias = buffer[2];
-    for (uint32_t i = 0; i < IN * OUT; i++) weight[i] = (float)((seed * 2654435761u + i * 40503u) >> 8 & 0xFFFF) / 65536.0f - 0.5f;
+    for (uint32_t i = 0; i < IN * OUT; i++)
+        weight[i] = (float)((seed * 2654435761u + i * 40503u) >> 8 & 0xFFFF) / 65536.0f - 0.5f;
     for (int i = 0; i < OUT; i++) bias[i] = 0;
 }
 
@@ -176,7 +177,8 @@ static void k_one(void *const *buffer, const int64_t *extent, void *scratch, int
     *(float *)buffer[0] = 1;
 }
 
-#define KERNEL(name) {#name, name, name, name}
+#define KERNEL(name)                                                                                                   \
+    { #name, name, name, name }
 const StmKernelEntry stm_kernels[] = {
     KERNEL(k_init),        KERNEL(k_forward), KERNEL(k_loss),  KERNEL(k_gradient), KERNEL(k_update),
     KERNEL(k_mse_columns), KERNEL(k_mean3),   KERNEL(k_count), KERNEL(k_one),

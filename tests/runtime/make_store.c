@@ -1,5 +1,5 @@
-// make_store: writes a small store for the tests: make_store FILE SECTIONS SPOTS [FEATURES]. Tables x (features) and y (3 columns, linear in x
-// plus a little noise), tiles of 16 pixels.
+// make_store: writes a small store for the tests: make_store FILE SECTIONS SPOTS [FEATURES [TILE]]. Tables x
+// (features) and y (3 columns, linear in x plus a little noise), tiles of TILE (16) pixels.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,9 +7,9 @@
 #include "../../runtime/core/random.h"
 #include "../../runtime/data/store.h"
 
-static Status no_tiles(void *context, size_t first, size_t count, uint8_t *tiles) {
-    (void)context;
-    for (size_t i = 0; i < count * 16 * 16 * 3; i++) tiles[i] = (uint8_t)((first + i) * 31);
+static Status make_tiles(void *context, size_t first, size_t count, uint8_t *tiles) {
+    size_t side = *(const size_t *)context;
+    for (size_t i = 0; i < count * side * side * 3; i++) tiles[i] = (uint8_t)((first + i) * 31);
     return STATUS_OK;
 }
 
@@ -36,7 +36,8 @@ static Status fill_section(Section *section, int number, size_t spots, size_t fe
         table->n_columns = t ? 3 : features;
         TRY(ARENA_NEW(arena, table->columns, table->n_columns));
         TRY(ARENA_NEW(arena, table->values, spots * table->n_columns + 1));
-        for (size_t k = 0; k < table->n_columns; k++) table->columns[k] = arena_printf(arena, "%s%zu", t ? "cell " : "f", k + 1);
+        for (size_t k = 0; k < table->n_columns; k++)
+            table->columns[k] = arena_printf(arena, "%s%zu", t ? "cell " : "f", k + 1);
     }
     for (size_t i = 0; i < spots; i++) {
         size_t column = i % 20, row = i / 20;
@@ -60,8 +61,8 @@ static Status fill_section(Section *section, int number, size_t spots, size_t fe
     return STATUS_OK;
 }
 
-static Status write_store(const char *path, int sections, size_t spots, size_t features) {
-    StoreParameters parameters = {"make_store", 16, 16.0 / 3, "bilinear", "replicate", 0};
+static Status write_store(const char *path, int sections, size_t spots, size_t features, size_t tile) {
+    StoreParameters parameters = {"make_store", tile, (double)tile / 3, "bilinear", "replicate", 0};
     StoreWriter *writer = NULL;
     uint8_t *rgb = malloc(60 * 60 * 3);
     if (!rgb) return status_make(STATUS_NO_MEMORY, "no memory");
@@ -71,8 +72,17 @@ static Status write_store(const char *path, int sections, size_t spots, size_t f
     for (int s = 0; s < sections && status == STATUS_OK; s++) {
         Section section = {0};
         status = fill_section(&section, s, spots, features);
-        StoreSectionExtra extra = {.image_width = 600, .image_height = 600, .scale_x = 1, .scale_y = 1, .pitch_x = 20, .pitch_y = 20,
-                                   .thumbnail = &thumbnail, .inputs = "[]", .left_out = "{}", .tiles = no_tiles};
+        StoreSectionExtra extra = {.image_width = 600,
+                                   .image_height = 600,
+                                   .scale_x = 1,
+                                   .scale_y = 1,
+                                   .pitch_x = 20,
+                                   .pitch_y = 20,
+                                   .thumbnail = &thumbnail,
+                                   .inputs = "[]",
+                                   .left_out = "{}",
+                                   .tiles = make_tiles,
+                                   .context = &tile};
         if (status == STATUS_OK) status = store_add_section(writer, &section, &extra);
         arena_free(&section.arena);
     }
@@ -83,8 +93,9 @@ static Status write_store(const char *path, int sections, size_t spots, size_t f
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4) return fprintf(stderr, "usage: make_store FILE SECTIONS SPOTS [FEATURES]\n"), 2;
-    Status status = write_store(argv[1], atoi(argv[2]), (size_t)atoi(argv[3]), argc > 4 ? (size_t)atoi(argv[4]) : 6);
+    if (argc < 4) return fprintf(stderr, "usage: make_store FILE SECTIONS SPOTS [FEATURES [TILE]]\n"), 2;
+    Status status = write_store(argv[1], atoi(argv[2]), (size_t)atoi(argv[3]), argc > 4 ? (size_t)atoi(argv[4]) : 6,
+                                argc > 5 ? (size_t)atoi(argv[5]) : 16);
     if (status == STATUS_OK) return 0;
     fprintf(stderr, "make_store: %s\n", status_message(status));
     status_drop(status);

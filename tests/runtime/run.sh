@@ -130,6 +130,17 @@ for signal in TERM INT; do
 done
 expect 0 'best: mse' "going on after signals" "$linear" train s.h5 --hold-out S3 --lr 0.0001 --epochs 20000 --out sig --resume
 check "signals change nothing" same_run ref sig
+# One step an epoch: the signal always finds the epoch's steps done and its validation not.
+"$linear" train s.h5 --hold-out S3 --lr 0.0001 --epochs 20000 --batch 400 --out ref1 >out 2>&1
+for round in 1 2 3; do
+    "$linear" train s.h5 --hold-out S3 --lr 0.0001 --epochs 20000 --batch 400 --out sig1 --resume >out 2>&1 &
+    sleep 0.1
+    kill -TERM $!
+    wait $!
+done
+expect 0 'best: mse|complete' "going on before a validation" "$linear" train s.h5 --hold-out S3 --lr 0.0001 --epochs 20000 --batch 400 \
+    --out sig1 --resume
+check "an epoch that was stopped before its validation" same_run ref1 sig1
 expect 0 ' 0 failed' "20 kills" "$here/../faults/kill_resume.sh" 20 "$linear" train s.h5 --hold-out S3 --lr 0.0001 --epochs 20000
 expect 0 ' 0 failed' "20 kills within epochs" "$here/../faults/kill_resume.sh" 20 "$linear" train s.h5 --hold-out S3 --lr 0.0001 \
     --epochs 300 --batch 1 --checkpoint-every 0.002s

@@ -1,5 +1,5 @@
-// unit: the runtime's rooms one by one: threads, random numbers, plans, machine, safetensors, journals, events. Prints
-// "N passed, N failed" and exits 1 if anything failed. Needs an empty directory: unit DIR.
+// unit: the runtime's rooms one by one: threads, random numbers, plans, machine, safetensors, journals,
+// events. Prints "N passed, N failed" and exits 1 if anything failed. Needs an empty directory: unit DIR.
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // setenv, usleep
 #endif
@@ -115,8 +115,9 @@ static void test_plan(void) {
     Arena arena;
     StmPlan *plan = NULL;
     arena_init(&arena);
-    expect(works(plan_read(stm_plan_text, (size_t)stm_plan_size, &arena, &plan)) && plan->jobs == 6 && plan->tensors == 21 &&
-               plan->setting[0].ranged && plan->setting[2].is_text && plan->train.patience == 6 && plan->job[1].step[4].extents == 1,
+    expect(works(plan_read(stm_plan_text, (size_t)stm_plan_size, &arena, &plan)) && plan->jobs == 6 &&
+               plan->tensors == 21 && plan->setting[0].ranged && plan->setting[2].is_text &&
+               plan->train.patience == 6 && plan->job[1].step[4].extents == 1,
            "plan: reads");
     arena_free(&arena);
     // Cut off anywhere and with any byte changed it is refused or read, never worse.
@@ -127,7 +128,9 @@ static void test_plan(void) {
         memcpy(copy, stm_plan_text, (size_t)stm_plan_size);
         size_t size = (size_t)stm_plan_size;
         if (i < stm_plan_size / 2) size = i * 2;
-        else copy[random_below(&random, size)] = (char)(i % 3 ? '0' + random_below(&random, 10) : random_below(&random, 256));
+        else
+            copy[random_below(&random, size)] =
+                (char)(i % 3 ? '0' + random_below(&random, 10) : random_below(&random, 256));
         Status status = plan_read(copy, size, &arena, &plan);
         refused += status != STATUS_OK;
         status_drop(status);
@@ -227,19 +230,23 @@ static void test_safetensors(const char *path) {
     float a[6] = {1, 2, 3, 4, 5, NAN}, b[6];
     int64_t n = 77, back = 0;
     uint8_t bytes[3] = {1, 2, 3};
-    SafeEntry entries[] = {
-        {"odd", STM_U8, 1, {3}, bytes}, {"w \"x\"", STM_F32, 2, {2, 3}, a}, {"n", STM_I64, 0, {0}, &n}, {"none", STM_F32, 1, {0}, a}};
+    SafeEntry entries[] = {{"odd", STM_U8, 1, {3}, bytes},
+                           {"w \"x\"", STM_F32, 2, {2, 3}, a},
+                           {"n", STM_I64, 0, {0}, &n},
+                           {"none", STM_F32, 1, {0}, a}};
     StmPair pairs[] = {{"epoch", "3"}, {"text", "a\nb\xc3\xa9"}};
     SafeFile file = {0};
     bool good = works(safetensors_write(path, entries, 4, pairs, 2)) && works(safetensors_open(path, &file));
     expect(good, "safetensors: write and open");
     if (!good) return;
     const SafeTensor *w = safetensors_find(&file, "w \"x\""), *c = safetensors_find(&file, "n");
-    expect(w && w->rank == 2 && w->shape[1] == 3 && works(safetensors_read(&file, w, STM_F32, b)) && memcmp(a, b, sizeof a) == 0,
+    expect(w && w->rank == 2 && w->shape[1] == 3 && works(safetensors_read(&file, w, STM_F32, b)) &&
+               memcmp(a, b, sizeof a) == 0,
            "safetensors: the same bits");
     expect(c && works(safetensors_read(&file, c, STM_I64, &back)) && back == 77, "safetensors: i64");
     expect(file.data_start % 64 == 0 && w && w->begin % 4 == 0 && c->begin % 8 == 0, "safetensors: alignment");
-    expect(strcmp(safetensors_metadata(&file, "text"), "a\nb\xc3\xa9") == 0 && !safetensors_find(&file, "m"), "safetensors: metadata");
+    expect(strcmp(safetensors_metadata(&file, "text"), "a\nb\xc3\xa9") == 0 && !safetensors_find(&file, "m"),
+           "safetensors: metadata");
     expect(refuses(safetensors_read(&file, c, STM_F32, b), "cannot be read as"), "safetensors: wrong type");
     safetensors_close(&file);
 
@@ -264,7 +271,11 @@ static void test_safetensors(const char *path) {
     }
     free(data);
 
-    static const struct { const char *header; size_t data; const char *message; } bad[] = {
+    static const struct {
+        const char *header;
+        size_t data;
+        const char *message;
+    } bad[] = {
         {"[]", 0, "start with"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,4]}}", 4, "span"},
         {"{\"a\":{\"dtype\":\"F99\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "dtype"},
@@ -274,9 +285,11 @@ static void test_safetensors(const char *path) {
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,0]}}", 8, "rising"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 16, "describes 8 bytes"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "hole"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}",
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],"
+         "\"data_offsets\":[4,12]}}",
          12, "overlaps"},
-        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[8,16]}}",
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],"
+         "\"data_offsets\":[8,16]}}",
          16, "a"},
         {"{\"__metadata__\":{\"a\":1}}", 0, "strings"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"x\":1}}", 8, "unknown member"},
@@ -289,8 +302,9 @@ static void test_safetensors(const char *path) {
 
     // f16 1.5, -2, smallest subnormal, infinity; bf16 1.5
     unsigned char halves[] = {0, 0x3E, 0, 0xC0, 1, 0, 0, 0x7C, 0xC0, 0x3F};
-    const char *header = "{\"h\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"BF16\",\"shape\":[1],"
-                         "\"data_offsets\":[8,10]}} ";
+    const char *header =
+        "{\"h\":{\"dtype\":\"F16\",\"shape\":[4],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"BF16\",\"shape\":[1],"
+        "\"data_offsets\":[8,10]}} ";
     char block[512] = {(char)strlen(header)};
     memcpy(block + 8, header, strlen(header));
     memcpy(block + 8 + strlen(header), halves, 10);
@@ -298,7 +312,8 @@ static void test_safetensors(const char *path) {
     float h[4], bf;
     good = works(safetensors_open(path, &file)) && works(safetensors_read(&file, &file.tensor[0], STM_F32, h)) &&
            works(safetensors_read(&file, &file.tensor[1], STM_F32, &bf));
-    expect(good && h[0] == 1.5f && h[1] == -2.0f && h[2] == 0x1p-24f && isinf(h[3]) && bf == 1.5f, "safetensors: f16 and bf16");
+    expect(good && h[0] == 1.5f && h[1] == -2.0f && h[2] == 0x1p-24f && isinf(h[3]) && bf == 1.5f,
+           "safetensors: f16 and bf16");
     if (good) safetensors_close(&file);
     expect(refuses(safetensors_write("/dev/full", entries, 4, pairs, 2), "No space left"), "safetensors: a full disk");
     expect(refuses(open_only("/nonexistent/file"), "cannot open"), "safetensors: a missing file");
@@ -310,8 +325,9 @@ static void test_journal(const char *path) {
     Journal journal = {0};
     char *data = NULL;
     size_t size = 0;
-    expect(works(journal_open(&journal, path, 0)) && works(journal_append(&journal, "one\ntwo\n", 8)) && works(journal_sync(&journal)) &&
-               journal.length == 8, "journal: appends");
+    expect(works(journal_open(&journal, path, 0)) && works(journal_append(&journal, "one\ntwo\n", 8)) &&
+               works(journal_sync(&journal)) && journal.length == 8,
+           "journal: appends");
     journal_close(&journal);
     bool good = works(journal_open(&journal, path, 4)) && works(journal_append(&journal, "three\n", 6));
     journal_close(&journal);

@@ -274,6 +274,36 @@ static bool native_masks(Emit *e, ElementType type) {
     return e->m->level == CPU_V4 || (e->m->level == CPU_V3 && element_bytes(e->m->real64, type) >= 4);
 }
 
+// Every second element: two vectors that touch no element beyond the last lane's, and a shuffle.
+static LLVMValueRef load_every_second(Emit *e, const Address *a, LLVMTypeRef memory) {
+    CpuModule *m = e->m;
+    LLVMBuilderRef b = m->builder;
+    int lanes = e->lanes;
+    unsigned align = alignment(e, a->type);
+    LLVMTypeRef vector = vector_of(memory, lanes);
+    LLVMValueRef mask = access_mask(e, a, true), v[2], pick[64];
+    for (int i = 0; i < 2; i++) { // elements 0 .. lanes-1 and lanes-1 .. 2*lanes-2
+        LLVMValueRef at = i ? LLVMBuildNSWAdd(b, a->offset, const_i64(m, lanes - 1), "") : a->offset;
+        LLVMValueRef p = element_at(e, memory, a->base, at);
+        if (!mask) {
+            v[i] = LLVMBuildLoad2(b, vector, p, "");
+            LLVMSetAlignment(v[i], align);
+            continue;
+        }
+        for (int j = 0; j < lanes; j++) { // which lane wants element j of this vector; `lanes` names a false one
+            int element = i ? j + lanes - 1 : j;
+            bool wanted = element % 2 == 0 && (i == 0) == (element < lanes);
+            pick[j] = const_i32(m, wanted ? element / 2 : lanes);
+        }
+        LLVMValueRef half = LLVMBuildShuffleVector(b, mask, LLVMConstNull(LLVMTypeOf(mask)),
+                                                   LLVMConstVector(pick, (unsigned)lanes), "");
+        v[i] = intrinsic(m, "llvm.masked.load", (LLVMTypeRef[]){vector, m->ptr}, 2,
+                         (LLVMValueRef[]){p, const_i32(m, (int)align), half, LLVMConstNull(vector)}, 4);
+    }
+    for (int j = 0; j < lanes; j++) pick[j] = const_i32(m, 2 * j < lanes ? 2 * j : 2 * j + 1);
+    return LLVMBuildShuffleVector(b, v[0], v[1], LLVMConstVector(pick, (unsigned)lanes), "");
+}
+
 static LLVMValueRef load(Emit *e, const Address *a) {
     CpuModule *m = e->m;
     LLVMBuilderRef b = m->builder;
@@ -299,6 +329,9 @@ static LLVMValueRef load(Emit *e, const Address *a) {
         return intrinsic(m, "llvm.masked.load", (LLVMTypeRef[]){vector, m->ptr}, 2,
                          (LLVMValueRef[]){p, const_i32(m, (int)align), mask, LLVMConstNull(vector)}, 4);
     }
+    if (a->kind == ADDRESS_STEP && LLVMIsAConstantInt(a->stride) && LLVMConstIntGetSExtValue(a->stride) == 2 &&
+        (native_masks(e, a->type) || !access_mask(e, a, true)))
+        return load_every_second(e, a, memory);
     if (m->level == CPU_V2 || element_bytes(m->real64, a->type) < 4) return load_lanes(e, a, memory);
     LLVMValueRef mask = access_mask(e, a, true);
     if (!mask) mask = const_int(vector_of(m->i1, e->lanes), 1);

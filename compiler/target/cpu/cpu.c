@@ -46,6 +46,16 @@ static const char *add_phase(Arena *arena, const Program *p, const CpuOptions *o
     return NULL;
 }
 
+// A workspace grows with two dynamic axes at most, as a group of the plan does.
+static bool workspaces_fit(const Kernel *k, int from, int have) {
+    for (int i = from; i < k->buffer.count; i++) {
+        int axes = 0;
+        for (int d = 0; d < k->buffer.at[i].rank; d++) axes += k->buffer.at[i].dim[d].axis >= 0;
+        if (axes > 2 || ++have > CPU_MAX_WORKSPACES) return false;
+    }
+    return true;
+}
+
 static const char *add_workspaces(Arena *arena, const Program *p, const Kernel *k, int from, CpuLowering *out) {
     for (int i = from; i < k->buffer.count; i++) {
         const KernelBuffer *b = &k->buffer.at[i];
@@ -53,7 +63,7 @@ static const char *add_workspaces(Arena *arena, const Program *p, const Kernel *
         for (int d = 0; d < b->rank; d++)
             if (!mono_multiply(m, mono_extent(b->dim[d]), &m)) m.axes = MONO_AXES;
         if (m.axes > 2 || out->workspaces == CPU_MAX_WORKSPACES)
-            return arena_format(arena, "kernel %s needs a workspace that the plan cannot express", k->name);
+            return arena_format(arena, "kernel %s needs a workspace that grows with more than two dynamic axes", k->name);
         CpuWorkspace *w = &out->workspace[out->workspaces++];
         w->axis[0] = m.axes > 0 ? m.axis[0] : -1;
         w->axis[1] = m.axes > 1 ? m.axis[1] : -1;
@@ -177,11 +187,11 @@ const char *cpu_lower(Arena *arena, const Program *p, const Kernel *k, const Cpu
     Split split = choose_split(p, d, options, &whole);
     error = add_workspaces(arena, p, d, k->buffer.count, out);
     if (error) return error;
-    if (split.var < 0) {
+    Kernel *partial = NULL, *rest = NULL;
+    if (split.var >= 0) derive_split(arena, d, split.stages, split.var, split.chunks, &partial, &rest);
+    if (!partial || !workspaces_fit(partial, d->buffer.count, out->workspaces)) {
         error = add_phase(arena, p, options, k, d, k->name, -1, 0, out);
     } else {
-        Kernel *partial, *rest;
-        derive_split(arena, d, split.stages, split.var, split.chunks, &partial, &rest);
         error = add_workspaces(arena, p, partial, d->buffer.count, out);
         if (!error)
             error = add_phase(arena, p, options, k, partial, arena_format(arena, "%s_p0", k->name), split.var + 1,

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { MOST_ACCUMULATORS = 4, UNROLL_WINDOW = 16, UNROLL_COST = 160, CHEAP = 10, MODERATE = 30, HEAVY = 60 };
+enum { MOST_ACCUMULATORS = 4, UNROLL_WINDOW = 16, UNROLL_COST = 160, CHEAP = 10, MODERATE = 30 };
 
 typedef struct Nest { // the loops of one stage
     Emit *e;
@@ -330,10 +330,12 @@ static int count_accumulators(const Nest *n) {
     if (is_arg(n->stage->reduce) || n->loops->reds == 0) return 1;
     int last = n->loops->red[n->loops->reds - 1];
     int64_t bound = plan->var[last].bound;
-    if (last == n->loops->lane) bound /= WIDEST;
     if (last == plan->chunked) bound /= plan->chunks;
     if (n->unrolled) return n->loops->cost <= CHEAP ? 2 : 1;
-    return bound >= 8 && cost <= CHEAP ? 4 : bound >= 4 && cost <= MODERATE ? 2 : 1;
+    // Short loops stay small: every accumulator is another copy of the body. v2 is for old machines: compact code there.
+    if (last == n->loops->lane) bound /= WIDEST / 2;
+    if (bound <= (last == n->loops->lane ? 8 : 64) || cost > MODERATE) return 1;
+    return cost <= CHEAP && n->e->m->level > CPU_V2 ? 4 : 2;
 }
 
 static void stage_result(Nest *n) {
@@ -379,9 +381,12 @@ static void free_body(void *user, int copy) {
     free_loops(r->nest, r->depth + 1);
 }
 
-static int map_unroll(const LoopPlan *plan, int lane, int64_t cost) {
-    return cost <= CHEAP && plan->var[lane].bound >= 64 ? 2 : 1;
+static int map_unroll(const Emit *e, int lane, int64_t cost) {
+    return cost <= CHEAP && e->plan->var[lane].bound >= 64 && e->m->level > CPU_V2 ? 2 : 1;
 }
+
+// Masks cost next to nothing on AVX-512: one masked loop is half the code of a whole and a masked one.
+static bool masks_suffice(const Emit *e, int64_t cost) { return e->m->level == CPU_V4 && cost > CHEAP; }
 
 static void free_loops(Nest *n, int depth) {
     Emit *e = n->e;
@@ -397,8 +402,8 @@ static void free_loops(Nest *n, int depth) {
     bounds_of(e, var, &from, &to);
     if (var == n->loops->lane) {
         ReduceBody body = {n, depth};
-        int unroll = n->loops->reds ? 1 : map_unroll(e->plan, var, n->loops->cost);
-        bool masked = e->m->level == CPU_V4 && n->loops->cost > HEAVY;
+        int unroll = n->loops->reds ? 1 : map_unroll(e, var, n->loops->cost);
+        bool masked = !n->loops->reds && masks_suffice(e, n->loops->cost);
         lane_loop(e, var, from, to, unroll, masked, free_body, &body);
         return;
     }
@@ -472,8 +477,8 @@ static void outer_loops(Emit *e, int depth, LLVMValueRef lane_from, LLVMValueRef
     }
     if (lane_from) from = lane_from, to = lane_to;
     else bounds_of(e, plan->lane, &from, &to);
-    lane_loop(e, plan->lane, from, to, loops ? 1 : map_unroll(plan, plan->lane, cost),
-              m->level == CPU_V4 && cost > HEAVY, lane_body, e);
+    lane_loop(e, plan->lane, from, to, loops ? 1 : map_unroll(e, plan->lane, cost),
+              !loops && masks_suffice(e, cost), lane_body, e);
 }
 
 static void flattened(Emit *e) { // the loop over [first * divide, last * divide) of the cut variables

@@ -6,7 +6,7 @@ enum { ROUNDS = 10 };
 static const uint32_t multiplier[2] = {0xD2511F53u, 0xCD9E8D57u};
 static const uint32_t weyl[2] = {0x9E3779B9u, 0xBB67AE85u};
 
-LLVMValueRef random_emit(CpuModule *m, LLVMValueRef index, LLVMValueRef place, LLVMValueRef seed, LLVMValueRef step) {
+static LLVMValueRef philox(CpuModule *m, LLVMValueRef index, LLVMValueRef place, LLVMValueRef seed, LLVMValueRef step) {
     LLVMBuilderRef b = m->builder;
     LLVMTypeRef wide = LLVMTypeOf(index), word = shape_like(m->i32, wide);
     int lanes = lanes_of(wide);
@@ -37,4 +37,23 @@ LLVMValueRef random_emit(CpuModule *m, LLVMValueRef index, LLVMValueRef place, L
     LLVMTypeRef real = shape_like(m->real, wide);
     LLVMValueRef number = LLVMBuildSIToFP(b, bits, real, "");
     return LLVMBuildFMul(b, number, const_real(real, 0x1p-24), "");
+}
+
+// A private function of the module, one per vector width: ten rounds are too much code to repeat in every kernel.
+LLVMValueRef random_emit(CpuModule *m, LLVMValueRef index, LLVMValueRef place, LLVMValueRef seed, LLVMValueRef step) {
+    LLVMTypeRef wide = LLVMTypeOf(index), parameter[4] = {wide, m->i32, m->i32, m->i32};
+    char symbol[64];
+    snprintf(symbol, sizeof symbol, "stm.philox.%d", lanes_of(wide));
+    LLVMValueRef f = LLVMGetNamedFunction(m->module, symbol);
+    if (!f) {
+        LLVMBasicBlockRef here = LLVMGetInsertBlock(m->builder);
+        f = LLVMAddFunction(m->module, symbol, LLVMFunctionType(shape_like(m->real, wide), parameter, 4, 0));
+        LLVMSetLinkage(f, LLVMInternalLinkage);
+        module_attributes(m, f);
+        LLVMPositionBuilderAtEnd(m->builder, LLVMAppendBasicBlockInContext(m->context, f, "entry"));
+        LLVMBuildRet(m->builder, philox(m, LLVMGetParam(f, 0), LLVMGetParam(f, 1), LLVMGetParam(f, 2), LLVMGetParam(f, 3)));
+        LLVMPositionBuilderAtEnd(m->builder, here);
+    }
+    LLVMValueRef arg[4] = {index, place, seed, step};
+    return LLVMBuildCall2(m->builder, LLVMGlobalGetValueType(f), f, arg, 4, "");
 }
