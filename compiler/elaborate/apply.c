@@ -47,8 +47,10 @@ static bool use_label(El *el, Scope *s, const char *label, Span at) {
             report_error(el->d, at, "duplicate-label", "label `%s` is used twice in `%s`", label,
                          body->callee && body->callee->name ? body->callee->name : "this block");
             report_note(el->d, body->label.at[i].span, "the first is here");
-            report_help(el->d, "to share weights bind the module to a name and apply it twice: p = %s: linear(n)  "
-                        "a = p(x)  b = p(y)", label);
+            report_help(el->d,
+                        "to share weights bind the module to a name and apply it twice: p = %s: linear(n)  "
+                        "a = p(x)  b = p(y)",
+                        label);
             return false;
         }
     vec_push(el->arena, &body->label, ((Label){label, at}));
@@ -87,14 +89,14 @@ bool bind_options(El *el, Scope *s, const Node *def, const Node *callnode, int f
         if (at >= n) goto too_many;
         list[at] = lead[i], given[at] = true;
     }
-    for (int i = first; callnode && i < callnode->kids; i++) {
+    for (int i = first; callnode->kind == N_CALL && i < callnode->kids; i++) {
         const Node *a = callnode->kid[i];
         if (a->kind == N_NAMED) continue;
         if (at >= n) goto too_many;
         if (!evaluate(el, s, a, &list[at])) return false;
         given[at++] = true;
     }
-    for (int i = first; callnode && i < callnode->kids; i++) {
+    for (int i = first; callnode->kind == N_CALL && i < callnode->kids; i++) {
         const Node *a = callnode->kid[i];
         if (a->kind != N_NAMED) continue;
         int k = find_parameter(params, a->name);
@@ -113,8 +115,7 @@ bool bind_options(El *el, Scope *s, const Node *def, const Node *callnode, int f
         const Node *p = params->kid[k];
         if (!given[k]) {
             if (!KID(p, 0)) {
-                report_error(el->d, callnode ? callnode->span : def->span, "missing-option", "`%s` needs `%s`", def->name,
-                             p->name);
+                report_error(el->d, callnode->span, "missing-option", "`%s` needs `%s`", def->name, p->name);
                 report_note(el->d, p->span, "declared here");
                 return false;
             }
@@ -124,8 +125,8 @@ bool bind_options(El *el, Scope *s, const Node *def, const Node *callnode, int f
     }
     return true;
 too_many:
-    report_error(el->d, callnode ? callnode->span : def->span, "too-many-arguments", "`%s` takes %d argument%s", def->name,
-                 n, n == 1 ? "" : "s");
+    report_error(el->d, callnode->span, "too-many-arguments", "`%s` takes %d argument%s", def->name, n,
+                 n == 1 ? "" : "s");
     report_note(el->d, def->name_span, "declared here");
     return false;
 }
@@ -198,8 +199,8 @@ static bool collect_results(El *el, Scope *s, const Node *def, Span at, Value *o
                 Tensor want = {.rank = rank};
                 memcpy(want.dim, dim, sizeof dim);
                 memcpy(want.axis, axis, sizeof axis);
-                report_error(el->d, v->span, "shape-mismatch", "result `%s` of `%s` has shape %s, declared is %s", p->name,
-                             def->name, shape_text(el, t), shape_text(el, &want));
+                report_error(el->d, v->span, "shape-mismatch", "result `%s` of `%s` has shape %s, declared is %s",
+                             p->name, def->name, shape_text(el, t), shape_text(el, &want));
                 report_note(el->d, p->span, "declared here");
                 return false;
             }
@@ -261,7 +262,8 @@ done:
 }
 
 // On whole tensors: one equation over their common shape.
-static bool map_scalar(El *el, Scope *s, Callable *c, const char *builtin, const Node *n, Value *arg, int args, Value *out) {
+static bool map_scalar(El *el, Scope *s, Callable *c, const char *builtin, const Node *n, Value *arg, int args,
+                       Value *out) {
     const Tensor *shape = NULL;
     Span first = {0};
     for (int i = 0; i < args; i++) {
@@ -281,7 +283,8 @@ static bool map_scalar(El *el, Scope *s, Callable *c, const char *builtin, const
                     return false;
                 }
             }
-        } else if (arg[i].kind != V_NUMBER && arg[i].kind != V_EXTENT && arg[i].kind != V_TENSOR && arg[i].kind != V_EXPR) {
+        } else if (arg[i].kind != V_NUMBER && arg[i].kind != V_EXTENT && arg[i].kind != V_TENSOR &&
+                   arg[i].kind != V_EXPR) {
             report_error(el->d, arg[i].span, "not-a-number", "a tensor or a number is needed here, found %s",
                          value_kind_name(&arg[i]));
             return false;
@@ -291,8 +294,8 @@ static bool map_scalar(El *el, Scope *s, Callable *c, const char *builtin, const
     for (int i = 0; i < args; i++) {
         e[i] = arg[i];
         if (arg[i].kind == V_TENSOR)
-            e[i] = (Value){.kind = V_EXPR, .expr = read_all(el, arg[i].tensor, arg[i].span), .span = arg[i].span,
-                           .axis = -1};
+            e[i] = (Value){
+                .kind = V_EXPR, .expr = read_all(el, arg[i].tensor, arg[i].span), .span = arg[i].span, .axis = -1};
     }
     Indices *indices = el->indices;
     el->indices = NULL;
@@ -315,10 +318,36 @@ static bool map_scalar(El *el, Scope *s, Callable *c, const char *builtin, const
 
 // ---- tensor functions, modules, nets
 
+// A net is applied to what has the shape of the file's input of that name; a dynamic axis may have any extent.
+static bool net_input(El *el, const Node *net, const Node *pattern, const Value *v) {
+    const Value *declared = scope_find(el->root, pattern->name);
+    if (!declared || declared->kind != V_TENSOR || declared->tensor->kind != TENSOR_INPUT) {
+        report_error(el->d, pattern->span, "unknown-name", "net `%s` takes `%s`, which is no input of this file",
+                     net->name, pattern->name);
+        report_help(el->d, "declare it: input %s : f32[…]", pattern->name);
+        return false;
+    }
+    if (v->kind != V_TENSOR) return true;
+    const Tensor *want = declared->tensor, *have = v->tensor;
+    bool same = have->rank == want->rank;
+    for (int k = 0; same && k < want->rank; k++) {
+        bool named = have->axis[k] >= 0 && want->axis[k] >= 0;
+        same =
+            named ? have->axis[k] == want->axis[k] : want->dim[k].axis >= 0 || extent_same(have->dim[k], want->dim[k]);
+    }
+    if (same) return true;
+    report_error(el->d, v->span, "shape-mismatch", "net `%s` takes `%s` of shape %s, this has shape %s", net->name,
+                 pattern->name, shape_text(el, want), shape_text(el, have));
+    report_note(el->d, declared->span, "`%s` is declared here", pattern->name);
+    return false;
+}
+
 bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span at, Value *out) {
     const Node *def = c->def, *patterns = KID(def, 1);
     if (!enter(el, c, at)) return false;
     Scope *body = body_scope(el, c, s, at);
+    const char *where = el->where;
+    if (*body->path) el->where = body->path;
     bool ok = false;
     const Node *params = def->kind == N_NET ? NULL : KID(def, 0);
     for (int i = 0; params && i < params->kids; i++) scope_bind(el, body, params->kid[i]->name, c->option[i]);
@@ -332,6 +361,7 @@ bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span a
     for (int i = 0; i < inputs; i++) {
         const Node *p = patterns->kid[i];
         Value v = input[i];
+        if (def->kind == N_NET && !net_input(el, def, p, &v)) goto done;
         if (!KID(p, 0)) { // without brackets: any value
             scope_bind(el, body, p->name, v);
             continue;
@@ -349,6 +379,7 @@ bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span a
     ok = run_block(el, body, def->kid[3]) && collect_results(el, body, def, at, out);
     if (!ok) note_application(el, c, at);
 done:
+    el->where = where;
     el->depth--;
     return ok;
 }
@@ -371,8 +402,9 @@ static bool positional(El *el, Scope *s, const Node *n, Value *list, int *count)
         if (n->kid[i]->kind == N_NAMED) continue;
         if (!evaluate(el, s, n->kid[i], &v)) return false;
         v.span = n->kid[i]->span;
-        if (v.kind == V_TUPLE) { if (!spread(el, &v, list, count, v.span)) return false; }
-        else {
+        if (v.kind == V_TUPLE) {
+            if (!spread(el, &v, list, count, v.span)) return false;
+        } else {
             if (*count == MAX_ARGUMENTS) {
                 report_error(el->d, n->span, "too-many-arguments", "more than %d arguments", MAX_ARGUMENTS);
                 return false;
@@ -430,7 +462,7 @@ static bool bind_module(El *el, Scope *s, Callable *c, const Node *n, const char
     bound->option = NEW_ARRAY(el->arena, Value, params && params->kids ? params->kids : 1);
     Scope *options = scope_new(el, c->file->scope);
     // sizes of the caller that defaults may need are reachable through the call's own scope only
-    if (!bind_options(el, s, c->def, n->kind == N_CALL ? n : NULL, 2, options, bound->option, NULL, 0)) return false;
+    if (!bind_options(el, s, c->def, n, 2, options, bound->option, NULL, 0)) return false;
     *out = (Value){.kind = V_CALLABLE, .callable = bound, .span = n->span, .axis = -1};
     return true;
 }
@@ -481,7 +513,8 @@ bool call(El *el, Scope *s, const Node *n, const Value *piped, int pipeds, Value
         ScalarOp op;
         if (!positional(el, s, n, list, &count)) return false;
         bool of_one = count == 1 && (!strcmp(c->builtin, "max") || !strcmp(c->builtin, "min")); // of a whole tensor
-        if (builtin_scalar_op(c->builtin, &op) && !of_one) return map_scalar(el, s, NULL, c->builtin, n, list, count, out);
+        if (builtin_scalar_op(c->builtin, &op) && !of_one)
+            return map_scalar(el, s, NULL, c->builtin, n, list, count, out);
         return call_builtin(el, s, c->builtin, n, list, count, out);
     }
     switch (c->def->kind) {
@@ -498,7 +531,8 @@ bool call(El *el, Scope *s, const Node *n, const Value *piped, int pipeds, Value
         if (label) {
             report_error(el->d, label_span, "bad-label", "this module is made already, and its path with it");
             report_note(el->d, f.span, "it is made here");
-            report_help(el->d, "label the module where it gets its options: p = %s: %s(…), then p(x)", label, c->def->name);
+            report_help(el->d, "label the module where it gets its options: p = %s: %s(…), then p(x)", label,
+                        c->def->name);
             return false;
         }
         if (!positional(el, s, n, list, &count) || !refuse_named(el, n, c->def->name)) return false;
@@ -523,7 +557,7 @@ bool call(El *el, Scope *s, const Node *n, const Value *piped, int pipeds, Value
         body->callee = c->def;
         body->path = join(el, "schedule", c->def->name);
         body->instance = mix(s->instance, (uint64_t)(uintptr_t)n);
-        if (!bind_options(el, s, c->def, n->kind == N_CALL ? n : NULL, 2, body, options, NULL, 0)) return false;
+        if (!bind_options(el, s, c->def, n, 2, body, options, NULL, 0)) return false;
         const Node *b = c->def->kid[3];
         if (b->kind != N_BLOCK) return evaluate(el, body, b, out);
         if (!run_block(el, body, b)) return false;
@@ -542,7 +576,7 @@ bool call(El *el, Scope *s, const Node *n, const Value *piped, int pipeds, Value
         bound->bound = true;
         bound->option = NEW_ARRAY(el->arena, Value, params && params->kids ? params->kids : 1);
         Scope *options = scope_new(el, c->file->scope);
-        if (!bind_options(el, s, c->def, n->kind == N_CALL ? n : NULL, 2, options, bound->option, NULL, 0)) return false;
+        if (!bind_options(el, s, c->def, n, 2, options, bound->option, NULL, 0)) return false;
         *out = (Value){.kind = V_CALLABLE, .callable = bound, .span = n->span, .axis = -1};
         return true;
     }
@@ -551,7 +585,8 @@ bool call(El *el, Scope *s, const Node *n, const Value *piped, int pipeds, Value
 }
 
 bool inside_scalar_function(El *el, Span at) {
-    report_error(el->d, at, "element-function", "a function `f(x) = …` sees one element: it has no indices to read or reduce");
+    report_error(el->d, at, "element-function",
+                 "a function `f(x) = …` sees one element: it has no indices to read or reduce");
     report_help(el->d, "a function of tensors has brackets: function f(x[.., k]) -> y[..] { y[..] = sum[k] x[.., k] }");
     return false;
 }

@@ -32,9 +32,14 @@ bool bind_results(El *el, Scope *s, const Node *statement, const Value *v) {
 static bool may_assign(El *el, Scope *s, const Node *target) {
     const Value *v = scope_find(s, target->name);
     if (!v || !v->origin) return true;
-    report_error(el->d, target->span, "assign-declared", "`%s` is %s %s and cannot be assigned", target->name,
-                 strcmp(v->origin, "setting") ? "an" : "a", v->origin);
-    report_note(el->d, v->span, "`%s` is declared here", target->name);
+    if (!strcmp(v->origin, "language")) {
+        report_error(el->d, target->span, "assign-declared",
+                     "`%s` has a meaning in the language and cannot be assigned", target->name);
+    } else {
+        report_error(el->d, target->span, "assign-declared", "`%s` is %s %s and cannot be assigned", target->name,
+                     strcmp(v->origin, "setting") ? "an" : "a", v->origin);
+        report_note(el->d, v->span, "`%s` is declared here", target->name);
+    }
     report_help(el->d, "choose another name for this value");
     return false;
 }
@@ -63,12 +68,13 @@ static bool update(El *el, Scope *s, const Node *n) {
     const Node *target = n->kid[0];
     Value *v = scope_find(s, target->name);
     bool is_state = v && v->kind == V_TENSOR && v->tensor->kind == TENSOR_STATE;
-    bool is_optimised = v && v->kind == V_TENSOR && v->tensor->kind == TENSOR_PARAM && s->updates &&
-                        v->tensor == s->updates->tensor;
+    bool is_optimised =
+        v && v->kind == V_TENSOR && v->tensor->kind == TENSOR_PARAM && s->updates && v->tensor == s->updates->tensor;
     if (!is_state && !is_optimised) {
         report_error(el->d, target->span, "not-state", "`%s` is not a state%s", target->name,
-                     v && v->kind == V_TENSOR && v->tensor->kind == TENSOR_PARAM ? "; parameters are changed by an optimizer"
-                                                                                 : "");
+                     v && v->kind == V_TENSOR && v->tensor->kind == TENSOR_PARAM
+                         ? "; parameters are changed by an optimizer"
+                         : "");
         report_help(el->d, "declare it with `state %s[…] = value`", target->name);
         return false;
     }
@@ -79,17 +85,19 @@ static bool update(El *el, Scope *s, const Node *n) {
         Value value;
         if (!evaluate(el, s, n->kid[1], &value)) return false;
         if (value.kind != V_TENSOR && value.kind != V_NUMBER && value.kind != V_EXTENT) {
-            report_error(el->d, n->kid[1]->span, "not-a-tensor", "a tensor is needed here, found %s", value_kind_name(&value));
+            report_error(el->d, n->kid[1]->span, "not-a-tensor", "a tensor is needed here, found %s",
+                         value_kind_name(&value));
             return false;
         }
         from = to_tensor(el, &value, n->kid[1]->span);
         if (!from) return false;
     }
     bool same = from->rank == to->rank;
-    for (int i = 0; same && i < to->rank; i++) same = extents_agree(el, from->dim[i], from->axis[i], to->dim[i], to->axis[i]);
+    for (int i = 0; same && i < to->rank; i++)
+        same = extents_agree(el, from->dim[i], from->axis[i], to->dim[i], to->axis[i]);
     if (!same) {
-        report_error(el->d, n->span, "shape-mismatch", "the new value has shape %s, `%s` has shape %s", shape_text(el, from),
-                     target->name, shape_text(el, to));
+        report_error(el->d, n->span, "shape-mismatch", "the new value has shape %s, `%s` has shape %s",
+                     shape_text(el, from), target->name, shape_text(el, to));
         report_note(el->d, v->span, "`%s` is declared here", target->name);
         return false;
     }
@@ -122,7 +130,8 @@ static bool run_loop(El *el, Scope *s, const Node *n) {
     } else {
         if (!evaluate(el, s, over, &list)) return false;
         if (list.kind != V_LIST) {
-            report_error(el->d, over->span, "not-a-list", "`for` takes a range or a list, found %s", value_kind_name(&list));
+            report_error(el->d, over->span, "not-a-list", "`for` takes a range or a list, found %s",
+                         value_kind_name(&list));
             return false;
         }
         to = list.items;
@@ -147,8 +156,10 @@ static bool run_match(El *el, Scope *s, const Node *n) {
         for (int k = 1; k < i; k++) {
             const Node *a = n->kid[i]->kid[0], *b = n->kid[k]->kid[0];
             if (!a || !b || a->kind != b->kind) continue;
-            if (a->kind == N_STRING ? strcmp(a->text, b->text) != 0 : a->kind != N_NUMBER || a->number != b->number) continue;
-            report_error(el->d, a->span, "duplicate-arm", "this arm is never reached: an arm before it has the same value");
+            if (a->kind == N_STRING ? strcmp(a->text, b->text) != 0 : a->kind != N_NUMBER || a->number != b->number)
+                continue;
+            report_error(el->d, a->span, "duplicate-arm",
+                         "this arm is never reached: an arm before it has the same value");
             report_note(el->d, b->span, "the first is here");
             return false;
         }
@@ -180,7 +191,10 @@ static bool run_match(El *el, Scope *s, const Node *n) {
 static const char *statement_name(const Node *n) {
     switch (n->kind) {
     case N_GROUP_OPTIMIZER: return "`optimizer = …`";
-    case N_CHECK_CLOSE: case N_CHECK_TRUE: case N_CHECK_GRADIENTS: case N_CHECK_STRUCTURE: return "`check`";
+    case N_CHECK_CLOSE:
+    case N_CHECK_TRUE:
+    case N_CHECK_GRADIENTS:
+    case N_CHECK_STRUCTURE: return "`check`";
     case N_FREEZE: return "`freeze`";
     case N_MONITOR: return "`monitor`";
     case N_METRIC: return "`metric`";
@@ -192,8 +206,11 @@ static const char *statement_name(const Node *n) {
 
 static const char *statement_home(const Node *n) {
     switch (n->kind) {
-    case N_GROUP_OPTIMIZER: case N_FREEZE: case N_MONITOR: return "it belongs to the `train` block";
-    case N_METRIC: case N_COMPARE: return "it is a line of the `evaluate` block itself";
+    case N_GROUP_OPTIMIZER:
+    case N_FREEZE:
+    case N_MONITOR: return "it belongs to the `train` block";
+    case N_METRIC:
+    case N_COMPARE: return "it is a line of the `evaluate` block itself";
     case N_OUTPUT: return "it belongs to the blocks `predict` and `embed`";
     default: return "it is a line of a `test` block itself";
     }

@@ -7,20 +7,32 @@
 #include <string.h>
 
 // Source name, primitive, number of arguments.
-static const struct { const char *name; ScalarOp op; int arity; } primitives[] = {
-    {"exp", OP_EXP, 1},     {"expm1", OP_EXPM1, 1},     {"log", OP_LOG, 1},   {"log1p", OP_LOG1P, 1},
-    {"sqrt", OP_SQRT, 1},   {"rsqrt", OP_RSQRT, 1},     {"abs", OP_ABS, 1},   {"sign", OP_SIGN, 1},
-    {"floor", OP_FLOOR, 1}, {"round", OP_ROUND, 1},     {"sin", OP_SIN, 1},   {"cos", OP_COS, 1},
-    {"tanh", OP_TANH, 1},   {"sigmoid", OP_SIGMOID, 1}, {"erf", OP_ERF, 1},   {"lgamma", OP_LGAMMA, 1},
-    {"min", OP_MIN, 2},     {"max", OP_MAX, 2},         {"pow", OP_POW, 2},   {"atan2", OP_ATAN2, 2},
+static const struct {
+    const char *name;
+    ScalarOp op;
+    int arity;
+} primitives[] = {
+    {"exp", OP_EXP, 1},         {"expm1", OP_EXPM1, 1},
+    {"log", OP_LOG, 1},         {"log1p", OP_LOG1P, 1},
+    {"sqrt", OP_SQRT, 1},       {"rsqrt", OP_RSQRT, 1},
+    {"abs", OP_ABS, 1},         {"sign", OP_SIGN, 1},
+    {"floor", OP_FLOOR, 1},     {"round", OP_ROUND, 1},
+    {"sin", OP_SIN, 1},         {"cos", OP_COS, 1},
+    {"tanh", OP_TANH, 1},       {"sigmoid", OP_SIGMOID, 1},
+    {"erf", OP_ERF, 1},         {"lgamma", OP_LGAMMA, 1},
+    {"min", OP_MIN, 2},         {"max", OP_MAX, 2},
+    {"pow", OP_POW, 2},         {"atan2", OP_ATAN2, 2},
     {"digamma", OP_DIGAMMA, 1}, {"stop_gradient", OP_STOP, 1},
 };
 static const char *const names[] = {
-    "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "abs", "sign", "floor", "round", "sin", "cos", "tanh", "sigmoid", "erf",
-    "lgamma", "min", "max", "pow", "atan2", "digamma", "stop_gradient", "uniform", "normal", "bernoulli", "int", "float",
-    "extent", "concat", "sum", "mean", "prod", "require", "error", "len", "index_of", NULL};
+    "exp",     "expm1",         "log",     "log1p",   "sqrt",      "rsqrt",    "abs",   "sign",   "floor",  "round",
+    "sin",     "cos",           "tanh",    "sigmoid", "erf",       "lgamma",   "min",   "max",    "pow",    "atan2",
+    "digamma", "stop_gradient", "uniform", "normal",  "bernoulli", "int",      "float", "extent", "concat", "sum",
+    "mean",    "prod",          "require", "error",   "len",       "index_of", NULL};
 
-const char *const *builtin_names(void) { return names; }
+const char *const *builtin_names(void) {
+    return names;
+}
 
 bool is_builtin(const char *name) {
     for (const char *const *n = names; *n; n++)
@@ -74,13 +86,16 @@ static bool wrong_count(El *el, const Node *n, const char *name, const char *wan
     return false;
 }
 
-static Value expr_value(Expr *e, Span at) { return (Value){.kind = V_EXPR, .expr = e, .span = at, .axis = -1}; }
+static Value expr_value(Expr *e, Span at) {
+    return (Value){.kind = V_EXPR, .expr = e, .span = at, .axis = -1};
+}
 
 static const Value *named(El *el, Scope *s, const Node *n, const char *name, Value *room) {
     for (int i = 2; n->kind == N_CALL && i < n->kids; i++)
         if (n->kid[i]->kind == N_NAMED && !strcmp(n->kid[i]->name, name))
-            return (el->indices ? build(el, s, n->kid[i]->kid[0], room) : evaluate(el, s, n->kid[i]->kid[0], room)) ? room
-                                                                                                                     : NULL;
+            return (el->indices ? build(el, s, n->kid[i]->kid[0], room) : evaluate(el, s, n->kid[i]->kid[0], room))
+                       ? room
+                       : NULL;
     return NULL;
 }
 
@@ -91,7 +106,8 @@ static bool concat(El *el, Scope *s, const Node *n, const Value *arg, int args, 
     const Value *d = named(el, s, n, "dim", &room);
     for (int i = 0; i < args; i++)
         if (arg[i].kind != V_TENSOR || arg[i].tensor->rank == 0) {
-            report_error(el->d, arg[i].span, "not-a-tensor", "`concat` joins tensors, found %s", value_kind_name(&arg[i]));
+            report_error(el->d, arg[i].span, "not-a-tensor", "`concat` joins tensors, found %s",
+                         value_kind_name(&arg[i]));
             return false;
         }
     Tensor *first = arg[0].tensor;
@@ -99,8 +115,8 @@ static bool concat(El *el, Scope *s, const Node *n, const Value *arg, int args, 
     double place = d ? d->kind == V_NUMBER ? d->number : (double)NAN : -1;
     if (place < 0) place += rank;
     if (!(place >= 0 && place < rank && place == floor(place))) {
-        report_error(el->d, n->span, "bad-dimension", "`dim` must be an integer from %d to %d known when compiling", -rank,
-                     rank - 1);
+        report_error(el->d, n->span, "bad-dimension", "`dim` must be an integer from %d to %d known when compiling",
+                     -rank, rank - 1);
         report_help(el->d, "the tensors have shape %s; the last dimension is -1", shape_text(el, first));
         return false;
     }
@@ -152,17 +168,22 @@ static bool reduce_all(El *el, const Node *n, const char *name, const Value *v, 
         return true;
     }
     if (v->kind != V_TENSOR) {
-        report_error(el->d, n->span, "not-a-tensor", "`%s(…)` takes a whole tensor, found %s", name, value_kind_name(v));
-        report_help(el->d, "inside an equation write %s[i] x[i]; in a function `f(x) = …` the x is a single element, so write "
-                    "the function with brackets: f(x[..]) -> y { … }", name);
+        report_error(el->d, n->span, "not-a-tensor", "`%s(…)` takes a whole tensor, found %s", name,
+                     value_kind_name(v));
+        report_help(el->d,
+                    "inside an equation write %s[i] x[i]; in a function `f(x) = …` the x is a single element, so write "
+                    "the function with brackets: f(x[..]) -> y { … }",
+                    name);
         return false;
     }
     Tensor *t = v->tensor;
     Tensor *r = new_temp(el, NULL, T_REAL, 0, NULL, NULL, n->span);
-    Equation *q = job_equation(el->job, EQ_COMPUTE, r, n->span);
+    Equation *q = new_equation(el, EQ_COMPUTE, r, n->span);
     q->vars = t->rank;
-    q->reduce = !strcmp(name, "prod") ? REDUCE_PROD : !strcmp(name, "max") ? REDUCE_MAX
-                : !strcmp(name, "min") ? REDUCE_MIN : REDUCE_SUM;
+    q->reduce = !strcmp(name, "prod")  ? REDUCE_PROD
+                : !strcmp(name, "max") ? REDUCE_MAX
+                : !strcmp(name, "min") ? REDUCE_MIN
+                                       : REDUCE_SUM;
     double count = 1;
     Expr *dynamic = NULL;
     for (int i = 0; i < t->rank; i++) {
@@ -209,7 +230,8 @@ static bool draw(El *el, Scope *s, const char *name, const Node *n, const Value 
         return true;
     }
     if (args != 0 && args != 2)
-        return wrong_count(el, n, name, name[0] == 'u' ? "no arguments or (low, high)" : "no arguments or (mean, sd)", args);
+        return wrong_count(el, n, name, name[0] == 'u' ? "no arguments or (low, high)" : "no arguments or (mean, sd)",
+                           args);
     Expr *x = u.expr;
     if (name[0] == 'n') { // Box and Muller: sqrt(-2 log(1 - u)) cos(2 pi v)
         if (!build_random(el, s, n, &v)) return false;
@@ -264,8 +286,8 @@ bool call_builtin(El *el, Scope *s, const char *name, const Node *n, const Value
             return wrong_count(el, n, name, "a list and a position", args);
         double i = arg[1].number;
         if (!(i >= 0 && i < arg[0].items && i == floor(i))) {
-            report_error(el->d, n->span, "bad-position", "position %g of a list of %d: positions are 0 to %d", i, arg[0].items,
-                         arg[0].items - 1);
+            report_error(el->d, n->span, "bad-position", "position %g of a list of %d: positions are 0 to %d", i,
+                         arg[0].items, arg[0].items - 1);
             return false;
         }
         *out = arg[0].item[(int)i];
@@ -275,7 +297,8 @@ bool call_builtin(El *el, Scope *s, const char *name, const Node *n, const Value
         bool is_error = name[0] == 'e';
         const Value *text = is_error ? &arg[0] : &arg[1];
         if (args != (is_error ? 1 : 2) || text->kind != V_TEXT || (!is_error && arg[0].kind != V_NUMBER))
-            return wrong_count(el, n, name, is_error ? "a message" : "a condition known when compiling and a message", args);
+            return wrong_count(el, n, name, is_error ? "a message" : "a condition known when compiling and a message",
+                               args);
         *out = value_bool(true);
         if (!is_error && arg[0].number != 0) return true;
         report_error(el->d, n->span, "require", "%s", text->text);
@@ -312,7 +335,8 @@ bool call_builtin(El *el, Scope *s, const char *name, const Node *n, const Value
         else constant = false;
     }
     if (constant && fold(op, x[0], x[1], &r)) {
-        bool whole = (op == OP_MIN || op == OP_MAX || op == OP_ABS || op == OP_FLOOR || op == OP_ROUND) && r == floor(r);
+        bool whole =
+            (op == OP_MIN || op == OP_MAX || op == OP_ABS || op == OP_FLOOR || op == OP_ROUND) && r == floor(r);
         *out = value_number(r, whole);
         return true;
     }

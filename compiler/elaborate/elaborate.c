@@ -9,19 +9,26 @@
 
 void set_training(El *el, bool training) {
     el->training = training;
+    Value v = value_bool(training);
+    v.origin = "language";
     const char *name = intern_z(el->names, "training");
-    for (int i = 0; i < el->file.count; i++) scope_bind(el, el->file.at[i]->scope, name, value_bool(training));
+    for (int i = 0; i < el->file.count; i++) scope_bind(el, el->file.at[i]->scope, name, v);
 }
 
-// Scalars of a step that schedules and optimizers may mention.
+// Scalars of a step that schedules and optimizers may mention, and constants.
+static void bind_known(El *el, Scope *s, const char *name, Value v) {
+    v.origin = "language";
+    scope_bind(el, s, intern_z(el->names, name), v);
+}
+
 static void bind_step_scalars(El *el, Scope *s) {
     static const char *const name[] = {"epoch", "epochs", "steps", "monitor_value"};
     for (size_t i = 0; i < sizeof name / sizeof *name; i++)
-        scope_bind(el, s, intern_z(el->names, name[i]), value_tensor(scalar_input(el, name[i], T_REAL), NO_SPAN));
-    scope_bind(el, s, intern_z(el->names, "step"), value_tensor(scalar_input(el, "step", T_I32), NO_SPAN));
-    scope_bind(el, s, intern_z(el->names, "training"), value_bool(el->training));
-    scope_bind(el, s, intern_z(el->names, "pi"), value_number(3.141592653589793, false));
-    scope_bind(el, s, intern_z(el->names, "infinity"), value_number(INFINITY, false));
+        bind_known(el, s, name[i], value_tensor(scalar_input(el, name[i], T_REAL), NO_SPAN));
+    bind_known(el, s, "step", value_tensor(scalar_input(el, "step", T_I32), NO_SPAN));
+    bind_known(el, s, "training", value_bool(el->training));
+    bind_known(el, s, "pi", value_number(3.141592653589793, false));
+    bind_known(el, s, "infinity", value_number(INFINITY, false));
 }
 
 static Define *find_define(El *el, const char *name) {
@@ -82,7 +89,8 @@ static bool check_domain(El *el, Scope *s, const Node *n, Span at, const Value *
         if (x->kind == V_TEXT && v->kind == V_TEXT && !strcmp(x->text, v->text)) return true;
         if (x->kind == V_NUMBER && v->kind == V_NUMBER && x->number == v->number) return true;
     }
-    report_error(el->d, at, "out-of-range", "`%s` is %s, not one of %s", n->name, value_text(el, v), value_text(el, &list));
+    report_error(el->d, at, "out-of-range", "`%s` is %s, not one of %s", n->name, value_text(el, v),
+                 value_text(el, &list));
     return false;
 }
 
@@ -93,7 +101,8 @@ static bool declare_option(El *el, File *f, const Node *n) {
     if (d) v = parse_define(el, d);
     else if (!evaluate(el, f->scope, n->kid[0], &v)) return false;
     if (v.kind != V_NUMBER && v.kind != V_TEXT && v.kind != V_LIST) {
-        report_error(el->d, n->kid[0]->span, "not-constant", "option `%s` must be a number, a string or a list", n->name);
+        report_error(el->d, n->kid[0]->span, "not-constant", "option `%s` must be a number, a string or a list",
+                     n->name);
         return false;
     }
     if (!check_domain(el, f->scope, n, d ? n->name_span : n->kid[0]->span, &v, &low, &high)) {
@@ -112,7 +121,8 @@ static bool declare_setting(El *el, File *f, const Node *n) {
     Setting set = {.name = n->name, .doc = n->doc, .scalar = -1};
     if (!evaluate(el, f->scope, n->kid[0], &v)) return false;
     if (v.kind != V_NUMBER && v.kind != V_TEXT) {
-        report_error(el->d, n->kid[0]->span, "not-constant", "the default of setting `%s` must be a number or a string", n->name);
+        report_error(el->d, n->kid[0]->span, "not-constant", "the default of setting `%s` must be a number or a string",
+                     n->name);
         return false;
     }
     if (!check_domain(el, f->scope, n, n->kid[0]->span, &v, &set.low, &set.high)) return false;
@@ -141,8 +151,8 @@ static bool declare_axis(El *el, File *f, const Node *n) {
     if (d) {
         Value v = parse_define(el, d);
         if (v.kind != V_NUMBER || !v.integer || v.number < 1 || v.number > 1e9) {
-            report_error(el->d, n->span, "bad-extent", "-D %s=%s: the extent of an axis is an integer from 1 to 1e9", d->name,
-                         d->value);
+            report_error(el->d, n->span, "bad-extent", "-D %s=%s: the extent of an axis is an integer from 1 to 1e9",
+                         d->name, d->value);
             return false;
         }
         a.count = (int64_t)v.number;
@@ -151,8 +161,10 @@ static bool declare_axis(El *el, File *f, const Node *n) {
         a.dynamic = true;
         a.count = 1;
     } else if (value->kind == N_FROM_DATA) {
-        report_error(el->d, n->name_span, "axis-from-data", "the extent of axis `%s` comes from the data and must be given when "
-                     "compiling", n->name);
+        report_error(el->d, n->name_span, "axis-from-data",
+                     "the extent of axis `%s` comes from the data and must be given when "
+                     "compiling",
+                     n->name);
         report_help(el->d, "stmc -D %s=1000 …", n->name);
         return false;
     } else {
@@ -172,8 +184,10 @@ static bool declare_axis(El *el, File *f, const Node *n) {
 }
 
 static bool declare_input(El *el, File *f, const Node *n) {
-    static const struct { const char *name; ElementType type; } table[] = {
-        {"f32", T_REAL}, {"i32", T_I32}, {"u8", T_U8}, {"bool", T_BOOL}};
+    static const struct {
+        const char *name;
+        ElementType type;
+    } table[] = {{"f32", T_REAL}, {"i32", T_I32}, {"u8", T_U8}, {"bool", T_BOOL}};
     int type = -1, rank, axis[MAX_RANK];
     Extent dim[MAX_RANK];
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -203,13 +217,15 @@ static void declare_callable(El *el, File *f, const Node *n) {
 static File *load(El *el, const Node *use, File *from);
 
 static bool declares_name(const Node *n) {
-    return n->kind == N_OPTION || n->kind == N_SETTING || n->kind == N_AXIS || n->kind == N_INPUT || n->kind == N_FUNCTION ||
-           n->kind == N_MODULE || n->kind == N_NET || n->kind == N_OPTIMIZER || n->kind == N_SCHEDULE;
+    return n->kind == N_OPTION || n->kind == N_SETTING || n->kind == N_AXIS || n->kind == N_INPUT ||
+           n->kind == N_FUNCTION || n->kind == N_MODULE || n->kind == N_NET || n->kind == N_OPTIMIZER ||
+           n->kind == N_SCHEDULE;
 }
 
 // Every name once, and none that the language itself uses.
 static bool check_names(El *el, const Node *tree) {
-    static const char *const scalar[] = {"step", "epoch", "epochs", "steps", "training", "pi", "infinity", "monitor_value"};
+    static const char *const scalar[] = {"step",     "epoch", "epochs",   "steps",
+                                         "training", "pi",    "infinity", "monitor_value"};
     const Node *model = NULL;
     for (int i = 0; i < tree->kids; i++) {
         const Node *n = tree->kid[i];
@@ -222,10 +238,22 @@ static bool check_names(El *el, const Node *tree) {
             model = n;
         }
         if (!declares_name(n)) continue;
+        // A setting is a flag of the executable, beside those that every executable has (runtime/cli/options.c).
+        static const char *const flag[] = {"from",        "out",       "weights", "section", "seed",   "batch",
+                                           "resume",      "overwrite", "map",     "json",    "plan",   "help",
+                                           "interactive", "profile",   "threads", "device",  "version"};
+        for (size_t k = 0; n->kind == N_SETTING && k < sizeof flag / sizeof *flag; k++)
+            if (!strcmp(n->name, flag[k])) {
+                report_error(el->d, n->name_span, "reserved-name",
+                             "every executable has a flag --%s, so no setting can have this name", n->name);
+                report_help(el->d, "choose another name");
+                return false;
+            }
         bool reserved = is_builtin(n->name);
         for (size_t k = 0; k < sizeof scalar / sizeof *scalar; k++) reserved |= !strcmp(n->name, scalar[k]);
         if (reserved) {
-            report_error(el->d, n->name_span, "reserved-name", "`%s` has a meaning in the language and cannot name %s %s", n->name,
+            report_error(el->d, n->name_span, "reserved-name",
+                         "`%s` has a meaning in the language and cannot name %s %s", n->name,
                          strchr("aeiou", node_kind_name[n->kind][0]) ? "an" : "a", node_kind_name[n->kind]);
             report_help(el->d, "choose another name");
             return false;
@@ -262,9 +290,7 @@ static bool declare_file(El *el, File *f) {
         const Node *n = tree->kid[i];
         bool ok = true;
         switch (n->kind) {
-        case N_MODEL:
-            el->program->name = n->name, el->program->doc = n->doc;
-            break;
+        case N_MODEL: el->program->name = n->name, el->program->doc = n->doc; break;
         case N_OPTION: ok = declare_option(el, f, n); break;
         case N_SETTING: ok = declare_setting(el, f, n); break;
         case N_AXIS: ok = declare_axis(el, f, n); break;
@@ -292,9 +318,8 @@ static File *load(El *el, const Node *use, File *from) {
     const char *path;
     if (use->kind == N_STRING) {
         const char *base = el->sources->file.at[from->source].path, *slash = strrchr(base, '/');
-        path = use->text[0] == '/' || !slash
-                   ? use->text
-                   : arena_format(el->arena, "%.*s/%s", (int)(slash - base), base, use->text);
+        path = use->text[0] == '/' || !slash ? use->text
+                                             : arena_format(el->arena, "%.*s/%s", (int)(slash - base), base, use->text);
     } else {
         path = arena_format(el->arena, "%s/%s.stm", el->options->stdlib, use->name);
     }
@@ -306,8 +331,9 @@ static File *load(El *el, const Node *use, File *from) {
         if (use->kind == N_NAME && why == ENOENT)
             report_error(el->d, use->span, "no-such-file", "the standard library has no file `%s`", use->name);
         else report_error(el->d, use->span, "no-such-file", "cannot read %s: %s", path, strerror(why));
-        if (use->kind == N_NAME) report_help(el->d, "`use %s` means the standard library; a file of your own is use \"%s.stm\"",
-                                             use->name, use->name);
+        if (use->kind == N_NAME)
+            report_help(el->d, "`use %s` means the standard library; a file of your own is use \"%s.stm\"", use->name,
+                        use->name);
         return NULL;
     }
     Node *tree = el->options->parse(el->arena, el->names, el->sources, el->d, source);
@@ -320,8 +346,8 @@ static File *load(El *el, const Node *use, File *from) {
 
 Mark mark(const El *el) {
     const Program *p = el->program;
-    return (Mark){p->tensor.count, p->job.count, el->init->equation.count, el->init->update.count, el->param.count,
-                  p->structure.count};
+    return (Mark){p->tensor.count,        p->job.count,    el->init->equation.count,
+                  el->init->update.count, el->param.count, p->structure.count};
 }
 
 void return_to(El *el, Mark m) {
@@ -353,23 +379,16 @@ static bool check_unused_nets(El *el, const Node *file) {
         const Node *inputs = KID(n, 1);
         int count = inputs ? inputs->kids : 0;
         Value *input = NEW_ARRAY(el->arena, Value, count + 1), out;
-        bool ok = true;
-        for (int k = 0; ok && k < count; k++) {
+        for (int k = 0; k < count; k++) {
             const Node *name = inputs->kid[k];
             const Value *v = scope_find(el->root, name->name);
-            ok = v && v->kind == V_TENSOR;
-            if (!ok) {
-                report_error(el->d, name->span, "unknown-name", "net `%s` takes `%s`, which is no input of this file", n->name,
-                             name->name);
-                report_help(el->d, "declare it: input %s : f32[…]", name->name);
-                return false;
-            }
-            input[k] = value_tensor(v->tensor, name->span);
+            input[k] = v ? *v : value_number(0, false); // apply() says what is missing
+            input[k].span = name->span;
         }
         el->generation++;
         c->path = "";
         c->instance = mix_text(1, n->name);
-        if (!ok || !apply(el, el->root, c, input, count, n->name_span, &out)) return false;
+        if (!apply(el, el->root, c, input, count, n->name_span, &out)) return false;
         return_to(el, before);
     }
     return true;
@@ -383,7 +402,14 @@ Program *elaborate(Arena *arena, Names *names, Sources *sources, Diagnostics *d,
     p->name = "model";
     p->real64 = options->real64;
     p->scalar_seed = p->scalar_step = -1;
-    El el = {.stack = __builtin_frame_address(0), .arena = arena, .names = names, .sources = sources, .d = d, .options = options, .program = p};
+    El el = {.stack = __builtin_frame_address(0),
+             .stack_room = stack_room(),
+             .arena = arena,
+             .names = names,
+             .sources = sources,
+             .d = d,
+             .options = options,
+             .program = p};
     el.init = el.job = program_job(p, "init");
     el.init->loss = -1;
     File *main_file = new_file(&el, file->span.file, file, false);
@@ -391,8 +417,8 @@ Program *elaborate(Arena *arena, Names *names, Sources *sources, Diagnostics *d,
     if (!declare_file(&el, main_file)) return NULL;
     for (int i = 0; i < options->defines; i++)
         if (!options->define[i].used) {
-            report_error(d, NO_SPAN, "unknown-option", "-D %s=%s: the spec has no option or axis `%s`", options->define[i].name,
-                         options->define[i].value, options->define[i].name);
+            report_error(d, NO_SPAN, "unknown-option", "-D %s=%s: the spec has no option or axis `%s`",
+                         options->define[i].name, options->define[i].value, options->define[i].name);
             const Value *v = scope_find(el.root, intern_z(names, options->define[i].name));
             if (v && v->origin && !strcmp(v->origin, "setting"))
                 report_help(d, "it is a setting, given when running: EXE train --%s %s", options->define[i].name,

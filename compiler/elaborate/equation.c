@@ -20,9 +20,13 @@ Expr *to_expr(El *el, const Value *v) {
     }
 }
 
-static bool is_int(ElementType t) { return t == T_I32 || t == T_I64 || t == T_U8; }
+static bool is_int(ElementType t) {
+    return t == T_I32 || t == T_I64 || t == T_U8;
+}
 
-Expr *to_real(El *el, Expr *e) { return e->type == T_REAL ? e : expr_cast(el->job, T_REAL, e); }
+Expr *to_real(El *el, Expr *e) {
+    return e->type == T_REAL ? e : expr_cast(el->job, T_REAL, e);
+}
 
 static Value value_expr(Expr *e, Span span) {
     return (Value){.kind = V_EXPR, .expr = e, .span = span, .axis = -1};
@@ -42,10 +46,13 @@ bool is_scalar(El *el, const Node *n, const Value *v) {
     return false;
 }
 
-// Integers stay integers next to integer literals; anything next to a real becomes real.
+// Integers stay integers next to integer literals; anything next to a real, or to a number beyond 32 bits, becomes
+// real. NULL when `v` is real.
 Expr *as_int(El *el, const Value *v) {
-    if (v->kind == V_NUMBER && v->integer && !v->boolean) return expr_const(el->job, v->number, T_I32);
-    if (v->kind == V_EXTENT && v->extent.axis < 0) return expr_const(el->job, (double)v->extent.count, T_I32);
+    bool literal = v->kind == V_NUMBER && v->integer && !v->boolean, size = v->kind == V_EXTENT && v->extent.axis < 0;
+    double number = literal ? v->number : size ? (double)v->extent.count : 0;
+    if (fabs(number) > INT32_MAX) return NULL;
+    if (literal || size) return expr_const(el->job, number, T_I32);
     Expr *e = to_expr(el, v);
     if (!is_int(e->type)) return NULL;
     return e->type == T_I32 ? e : expr_cast(el->job, T_I32, e);
@@ -62,7 +69,10 @@ static Expr *as_bool(El *el, const Value *v) {
 
 bool combine(El *el, Scope *s, const Node *n, const char *op, const Value *a, const Value *b, Value *out) {
     (void)s;
-    static const struct { const char *text; ScalarOp real, integer; } table[] = {
+    static const struct {
+        const char *text;
+        ScalarOp real, integer;
+    } table[] = {
         {"+", OP_ADD, OP_IADD}, {"-", OP_SUB, OP_ISUB}, {"*", OP_MUL, OP_IMUL}, {"<", OP_LT, OP_LT},
         {"<=", OP_LE, OP_LE},   {"==", OP_EQ, OP_EQ},   {"!=", OP_NE, OP_NE},
     };
@@ -86,6 +96,10 @@ bool combine(El *el, Scope *s, const Node *n, const char *op, const Value *a, co
     if (!r && !strcmp(op, "^")) r = expr_op(j, OP_POW, to_real(el, to_expr(el, a)), to_real(el, to_expr(el, b)), NULL);
     if (!r && (!strcmp(op, "//") || !strcmp(op, "%"))) {
         bool quotient = op[0] == '/';
+        if (b->kind == V_NUMBER && b->number == 0) {
+            report_error(el->d, n->span, "division-by-zero", "`%s` by zero", op);
+            return false;
+        }
         if (both_int) {
             r = expr_op(j, quotient ? OP_IDIV : OP_IMOD, x, y, NULL);
         } else {
@@ -134,6 +148,12 @@ bool select_values(El *el, const Node *n, const Value *c, const Value *a, const 
 
 // ---- tensors and equations
 
+Equation *new_equation(El *el, EquationKind kind, const Tensor *out, Span at) {
+    Equation *q = job_equation(el->job, kind, out, at);
+    q->where = el->where;
+    return q;
+}
+
 Tensor *new_temp(El *el, const char *name, ElementType type, int rank, const Extent *dim, const int *axis, Span at) {
     Tensor *t = program_tensor(el->program, TENSOR_TEMP, name ? name : arena_format(el->arena, "_%d", el->temps++),
                                type, rank, dim);
@@ -154,8 +174,10 @@ int entries_in_order(const Indices *ix, uint64_t set, int *list) {
 Tensor *emit(El *el, const char *name, const int *free, int frees, const int *reduced, int reduceds, Reduce op,
              Expr *value, Span at) {
     if (frees > MAX_RANK || frees + reduceds > MAX_VARS) {
-        report_error(el->d, at, "rank-limit", "an equation with %d free and %d reduced indices; at most %d axes and %d "
-                     "indices are possible", frees, reduceds, MAX_RANK, MAX_VARS);
+        report_error(el->d, at, "rank-limit",
+                     "an equation with %d free and %d reduced indices; at most %d axes and %d "
+                     "indices are possible",
+                     frees, reduceds, MAX_RANK, MAX_VARS);
         return NULL;
     }
     Extent dim[MAX_VARS];
@@ -173,7 +195,7 @@ Tensor *emit(El *el, const char *name, const int *free, int frees, const int *re
     for (int i = 0; i < reduceds; i++) map[reduced[i]] = frees + i;
     ElementType type = op == REDUCE_ARGMAX || op == REDUCE_ARGMIN ? T_I32 : value->type;
     Tensor *t = new_temp(el, name, type, frees, dim, axis, at);
-    Equation *q = job_equation(el->job, EQ_COMPUTE, t, at);
+    Equation *q = new_equation(el, EQ_COMPUTE, t, at);
     q->free = frees;
     q->vars = frees + reduceds;
     for (int i = 0; i < q->vars; i++) {
@@ -201,7 +223,7 @@ Tensor *emit_map(El *el, const char *name, const Tensor *shape, Expr *value, Spa
     int rank = shape ? shape->rank : 0;
     if (!within_elements(el, rank, shape ? shape->dim : NULL, at) || !within_expression(el, value, at)) return NULL;
     Tensor *t = new_temp(el, name, value->type, rank, shape ? shape->dim : NULL, shape ? shape->axis : NULL, at);
-    Equation *q = job_equation(el->job, EQ_COMPUTE, t, at);
+    Equation *q = new_equation(el, EQ_COMPUTE, t, at);
     q->free = q->vars = rank;
     for (int i = 0; i < rank; i++) q->var[i] = (Variable){arena_format(el->arena, "i%d", i), shape->dim[i]};
     q->value = value;
@@ -210,7 +232,7 @@ Tensor *emit_map(El *el, const char *name, const Tensor *shape, Expr *value, Spa
 
 Tensor *emit_view(El *el, const char *name, Tensor *from, int rank, const Extent *dim, const int *axis, Span at) {
     Tensor *t = new_temp(el, name, from->type, rank, dim, axis, at);
-    Equation *q = job_equation(el->job, EQ_VIEW, t, at);
+    Equation *q = new_equation(el, EQ_VIEW, t, at);
     q->free = q->vars = rank;
     for (int i = 0; i < rank; i++) q->var[i] = (Variable){arena_format(el->arena, "i%d", i), dim[i]};
     Tensor whole = *from; // a read without positions names the source
@@ -221,10 +243,13 @@ Tensor *emit_view(El *el, const char *name, Tensor *from, int rank, const Extent
 
 // ---- reductions
 
-typedef struct Reducer { const char *name; Reduce op; } Reducer;
-static const Reducer reducers[] = {{"sum", REDUCE_SUM}, {"mean", REDUCE_SUM}, {"max", REDUCE_MAX}, {"min", REDUCE_MIN},
-                                   {"prod", REDUCE_PROD}, {"argmax", REDUCE_ARGMAX}, {"argmin", REDUCE_ARGMIN},
-                                   {"any", REDUCE_MAX}, {"all", REDUCE_MIN}};
+typedef struct Reducer {
+    const char *name;
+    Reduce op;
+} Reducer;
+static const Reducer reducers[] = {{"sum", REDUCE_SUM},       {"mean", REDUCE_SUM},  {"max", REDUCE_MAX},
+                                   {"min", REDUCE_MIN},       {"prod", REDUCE_PROD}, {"argmax", REDUCE_ARGMAX},
+                                   {"argmin", REDUCE_ARGMIN}, {"any", REDUCE_MAX},   {"all", REDUCE_MIN}};
 
 static Expr *count_of(El *el, const int *reduced, int n) {
     double constant = 1;
@@ -242,8 +267,9 @@ static Expr *count_of(El *el, const int *reduced, int n) {
     return constant == 1 ? dynamic : expr_op(el->job, OP_MUL, dynamic, c, NULL);
 }
 
-// `name` and `free` are given when the reduction is the whole right side of an equation; otherwise the free indices are those
-// that the body uses. `post` receives an expression over the result that is still to be applied (mean, any), or NULL.
+// `name` and `free` are given when the reduction is the whole right side of an equation; otherwise the free indices are
+// those that the body uses. `post` receives an expression over the result that is still to be applied (mean, any), or
+// NULL.
 static bool build_reduce(El *el, Scope *s, const Node *n, const char *name, const int *free_in, int frees_in,
                          Tensor **result, Expr **post, Expr **read) {
     Indices *ix = el->indices;
@@ -274,8 +300,8 @@ static bool build_reduce(El *el, Scope *s, const Node *n, const char *name, cons
             return false;
         }
     Value guard = {0}, body;
-    bool ok = (!binders->guarded || build(el, s, binders->kid[binders->kids - 1], &guard)) &&
-              build(el, s, n->kid[1], &body);
+    bool ok =
+        (!binders->guarded || build(el, s, binders->kid[binders->kids - 1], &guard)) && build(el, s, n->kid[1], &body);
     close_binders(ix, n);
     if (!ok || !is_scalar(el, n->kid[1], &body)) return false;
     Job *j = el->job;
@@ -343,8 +369,8 @@ bool build_random(El *el, Scope *s, const Node *call, Value *out) {
         el->program->scalar_seed = scalar_input(el, "seed", T_I32)->id;
         el->program->scalar_step = scalar_input(el, "step", T_I32)->id;
     }
-    Tensor *t = emit(el, NULL, free, frees, NULL, 0, REDUCE_NONE, expr_random(el->job, (uint32_t)(h ^ h >> 32)),
-                     call->span);
+    Tensor *t =
+        emit(el, NULL, free, frees, NULL, 0, REDUCE_NONE, expr_random(el->job, (uint32_t)(h ^ h >> 32)), call->span);
     if (!t) return false;
     *out = value_expr(read_at(el, t, free, call->span), call->span);
     return true;
@@ -391,8 +417,8 @@ static bool build_call(El *el, Scope *s, const Node *n, const Value *lead, Value
         return false;
     }
     if (c && !scalar) {
-        report_error(el->d, n->span, "module-in-equation", "`%s` works on whole tensors and cannot be used on an element",
-                     name->name);
+        report_error(el->d, n->span, "module-in-equation",
+                     "`%s` works on whole tensors and cannot be used on an element", name->name);
         report_help(el->d, "apply it on a line of its own, or along an index with `%s[j](…)`", name->name);
         return false;
     }
@@ -439,7 +465,8 @@ bool build(El *el, Scope *s, const Node *n, Value *out) {
         return combine(el, s, n, n->name, &a, &b, out);
     case N_WHERE:
         if (!build(el, s, n->kid[0], &a) || !build(el, s, n->kid[1], &b) || !build(el, s, n->kid[2], &c)) return false;
-        if (!is_scalar(el, n->kid[0], &a) || !is_scalar(el, n->kid[1], &b) || !is_scalar(el, n->kid[2], &c)) return false;
+        if (!is_scalar(el, n->kid[0], &a) || !is_scalar(el, n->kid[1], &b) || !is_scalar(el, n->kid[2], &c))
+            return false;
         return select_values(el, n, &b, &a, &c, out);
     case N_IF_EXPR: {
         bool yes;
@@ -493,7 +520,8 @@ static bool left_side(El *el, Scope *s, Indices *ix, const Node *dims) {
             }
             if (index_find(ix, m->name) >= 0) {
                 report_error(el->d, m->span, "index-twice", "index `%s` stands twice on the left side", m->name);
-                report_help(el->d, "the diagonal is y[i] = x[i, i]; into a diagonal: y[i, j] = x[i] where i == j else 0");
+                report_help(el->d,
+                            "the diagonal is y[i] = x[i, i]; into a diagonal: y[i, j] = x[i] where i == j else 0");
                 return false;
             }
             int e = index_add(el, ix, m->name, NULL, m->span);
@@ -531,7 +559,8 @@ bool assign_indexed(El *el, Scope *s, const Node *pattern, const Node *value, co
     bool has_pack = false;
     for (int i = 0; i < dims->kids; i++) has_pack |= dims->kid[i]->kind == N_ELLIPSIS;
     if (has_pack && ix.pack_count < 0) {
-        report_error(el->d, pattern->span, "unknown-range", "nothing on the right side says which axes `..` stands for");
+        report_error(el->d, pattern->span, "unknown-range",
+                     "nothing on the right side says which axes `..` stands for");
         goto done;
     }
     if (ix.pack_count < 0) ix.pack_count = 0;

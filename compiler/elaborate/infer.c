@@ -74,7 +74,7 @@ static bool infer_group(El *el, Scope *s, Indices *ix, const Node *g, Extent who
         int e = index_find(ix, m->name);
         if (e < 0) {
             report_error(el->d, m->span, "unbound-index", "index `%s` has no binder", m->name);
-            report_help(el->d, "an index stands on the left side or under a reduction");
+            report_help(el->d, "an index stands on the left side or under a reduction: sum[%s] …", m->name);
             return false;
         }
         if (m->kind == N_BOUND && KID(m, 0) && !ix->at[e].known) {
@@ -95,9 +95,11 @@ static bool infer_group(El *el, Scope *s, Indices *ix, const Node *g, Extent who
         if (extent_same(product, whole)) return true;
         goto bad;
     }
-    if (product.count == 0 || whole.count % product.count || (product.axis >= 0 && product.axis != whole.axis)) goto bad;
+    if (product.count == 0 || whole.count % product.count || (product.axis >= 0 && product.axis != whole.axis))
+        goto bad;
     Extent rest = {whole.count / product.count, product.axis >= 0 ? -1 : whole.axis};
-    return index_know(el, ix, unknown, rest, rest.count == 1 ? rest.axis : -1, g->span); // 3*spot rows by 3 are spots again
+    return index_know(el, ix, unknown, rest, rest.count == 1 ? rest.axis : -1,
+                      g->span); // 3*spot rows by 3 are spots again
 bad:
     report_error(el->d, g->span, "group-mismatch", "the sizes in this group do not multiply to %s",
                  extent_text(el, whole, -1));
@@ -110,7 +112,7 @@ bool infer_dims(El *el, Scope *s, Indices *ix, const Node *dims, int rank, const
     int explicit = 0, pack = 0;
     for (int i = 0; i < dims->kids; i++)
         if (dims->kid[i]->kind == N_ELLIPSIS) pack++;
-        else explicit++;
+        else explicit ++;
     if (pack > 1) {
         report_error(el->d, dims->span, "two-packs", "`..` can stand only once between brackets");
         return false;
@@ -135,6 +137,11 @@ bool infer_dims(El *el, Scope *s, Indices *ix, const Node *dims, int rank, const
         if (d->kind == N_NAME || d->kind == N_BOUND) {
             int e = index_find(ix, d->name);
             if (e >= 0 && !index_know(el, ix, e, dim[at], axis[at], d->span)) return false;
+            if (e < 0 && !scope_find(s, d->name)) {
+                report_error(el->d, d->span, "unbound-index", "index `%s` has no binder", d->name);
+                report_help(el->d, "an index stands on the left side or under a reduction: sum[%s] …", d->name);
+                return false;
+            }
         } else if (d->kind == N_GROUP) {
             if (!infer_group(el, s, ix, d, dim[at], declared)) return false;
         } else if (!infer(el, s, ix, d)) {
@@ -190,9 +197,12 @@ bool infer(El *el, Scope *s, Indices *ix, const Node *n) {
     switch (n->kind) {
     case N_INDEXED: {
         Value *v = scope_find(s, n->name);
-        if (!v || v->kind != V_TENSOR) { // numbers and absent parameters fit any position; unknown names: build() says so
-            return true;
+        if (!v) {
+            report_error(el->d, n->span, "unknown-name", "`%s` is not defined", n->name);
+            suggest_name(el, s, n->name);
+            return false;
         }
+        if (v->kind != V_TENSOR) return true; // numbers and absent parameters fit any position
         Tensor *t = v->tensor;
         return infer_dims(el, s, ix, KID(n, 0), t->rank, t->dim, t->axis, n->name, v->span);
     }
@@ -213,8 +223,15 @@ bool infer(El *el, Scope *s, Indices *ix, const Node *n) {
         if (binders) close_binders(ix, n);
         return ok;
     }
-    case N_NAME: case N_NUMBER: case N_STRING: case N_BOOL: case N_ELLIPSIS:
-        return true;
+    case N_IF_EXPR: {
+        bool yes; // the other arm is not looked at
+        return evaluate_condition(el, s, n->kid[0], &yes) && infer(el, s, ix, n->kid[yes ? 1 : 2]);
+    }
+    case N_NAME:
+    case N_NUMBER:
+    case N_STRING:
+    case N_BOOL:
+    case N_ELLIPSIS: return true;
     default:
         for (int i = 0; i < n->kids; i++)
             if (!infer(el, s, ix, n->kid[i])) return false;

@@ -28,12 +28,12 @@ typedef struct Callable Callable;
 
 typedef enum ValueKind {
     V_NONE,
-    V_NUMBER,   // compile-time number or boolean
+    V_NUMBER, // compile-time number or boolean
     V_TEXT,
     V_LIST,
     V_TUPLE,
-    V_EXTENT,   // an axis, an index of a pattern: a size
-    V_PACK,     // the axes behind `..`
+    V_EXTENT, // an axis, an index of a pattern: a size
+    V_PACK,   // the axes behind `..`
     V_TENSOR,
     V_EXPR,     // a scalar of the equation being built (argument of a scalar function)
     V_CALLABLE, // a function, module, net, optimizer or schedule, perhaps with its options bound
@@ -41,17 +41,17 @@ typedef enum ValueKind {
 
 struct Value {
     ValueKind kind;
-    Span span;          // where it was written
+    Span span; // where it was written
     double number;
     bool integer, boolean;
-    bool absent;        // a parameter declared `when false`: reads as 0 at any position
+    bool absent; // a parameter declared `when false`: reads as 0 at any position
     const char *text;
-    const char *origin; // "option", "setting" or "axis": a declaration that statements cannot assign
+    const char *origin; // "option", "setting", "axis" or "language": a name that statements cannot assign
     Value *item;        // LIST, TUPLE
     int items;
-    Extent extent;      // EXTENT
-    int axis;           // EXTENT: declared axis or -1
-    int rank;           // PACK: its extents and their declared axes
+    Extent extent; // EXTENT
+    int axis;      // EXTENT: declared axis or -1
+    int rank;      // PACK: its extents and their declared axes
     Extent *dim;
     int *dim_axis;
     Tensor *tensor;
@@ -60,17 +60,17 @@ struct Value {
 };
 
 struct Callable {
-    const Node *def;    // FUNCTION MODULE NET OPTIMIZER SCHEDULE, or NULL for a builtin
+    const Node *def; // FUNCTION MODULE NET OPTIMIZER SCHEDULE, or NULL for a builtin
     const char *builtin;
-    File *file;         // where def stands
-    bool bound;         // its options are given; applying is next
-    bool applied;       // NET: some job uses it
-    Value *option;      // one per PARAMS kid of a module
-    const char *path;   // of its parameters
-    uint64_t instance;  // equal for two applications that share weights
+    File *file;        // where def stands
+    bool bound;        // its options are given; applying is next
+    bool applied;      // NET: some job uses it
+    Value *option;     // one per PARAMS kid of a module
+    const char *path;  // of its parameters
+    uint64_t instance; // equal for two applications that share weights
 };
 
-struct File {           // a source file and what its names mean
+struct File { // a source file and what its names mean
     int source;
     Node *tree;
     Scope *scope;
@@ -92,30 +92,30 @@ struct Scope {
     Scope *parent;
     VEC(Binding) binding;
     File *file;
-    const char *path;      // "" at the root
+    const char *path; // "" at the root
     uint64_t instance;
-    const Node *outputs;   // PATTERNS whose declared shapes an equation's left side may use, or NULL
-    const Node *callee;    // for messages
-    Span applied;          // where the callee was applied
+    const Node *outputs; // PATTERNS whose declared shapes an equation's left side may use, or NULL
+    const Node *callee;  // for messages
+    Span applied;        // where the callee was applied
     VEC(Label) label;
-    uint64_t place;        // of the calls that led here: two uses of one function draw different numbers
-    int random;            // draws made directly in this body, for their places
-    Value *updates;        // OPTIMIZER: the parameter that `<-` may target
+    uint64_t place; // of the calls that led here: two uses of one function draw different numbers
+    int random;     // draws made directly in this body, for their places
+    Value *updates; // OPTIMIZER: the parameter that `<-` may target
 };
 
 typedef struct IndexEntry {
     const char *name;
     Extent extent;
     int axis;
-    bool known, fixed;     // fixed: by `i < n`; other uses do not have to agree
+    bool known, fixed; // fixed: by `i < n`; other uses do not have to agree
     bool active;
-    const Node *binder;    // REDUCE or CALL that introduces it; NULL: free
-    Span from;             // what made it known
+    const Node *binder; // REDUCE or CALL that introduces it; NULL: free
+    Span from;          // what made it known
 } IndexEntry;
 
 enum { MAX_ENTRIES = 48 };
 
-typedef struct Indices {   // of one statement
+typedef struct Indices { // of one statement
     IndexEntry at[MAX_ENTRIES];
     int count;
     int pack[MAX_RANK];    // entries of `..`
@@ -127,20 +127,20 @@ typedef struct Indices {   // of one statement
 
 typedef struct ExprFacts { // of an expression, as a tree
     const Expr *expr;
-    uint64_t used;         // entries of Indices that it depends on
-    int32_t depth, size;   // size stops counting at 2^30
+    uint64_t used;       // entries of Indices that it depends on
+    int32_t depth, size; // size stops counting at 2^30
 } ExprFacts;
 
 typedef struct ParamRecord {
     Tensor *tensor;
     uint64_t instance;
     int generation;
-    const Job *used_in;    // the last job that mentions it
-    Span applied;          // where the module was applied then
+    const Job *used_in; // the last job that mentions it
+    Span applied;       // where the module was applied then
 } ParamRecord;
 
 typedef struct El El;
-struct El {               // the elaborator
+struct El { // the elaborator
     Arena *arena;
     Names *names;
     Sources *sources;
@@ -148,40 +148,38 @@ struct El {               // the elaborator
     const ElaborateOptions *options;
     Program *program;
     Job *job, *init;
-    Scope *root;           // names of the main file
+    Scope *root; // names of the main file
     bool training;
-    int generation;        // one per application of a net: labels must be unique within it
-    int depth;             // nesting of applications, against endless recursion
-    int64_t steps;         // statements and calls elaborated so far, against endless unrolling
-    const char *stack;     // a frame near the bottom of the stack, against its overflow
-    bool too_large;        // a limit was reported; it is reported once
-    int traced, traces;    // the error that applications were last noted for, and how many
-    Span trace;            // the last of them
-    ExprFacts *fact;       // table of expr_facts
+    int generation;    // one per application of a net: labels must be unique within it
+    int depth;         // nesting of applications, against endless recursion
+    int64_t steps;     // statements and calls elaborated so far, against endless unrolling
+    const char *stack; // a frame near the bottom of the stack, against its overflow
+    ptrdiff_t stack_room;
+    bool too_large;     // a limit was reported; it is reported once
+    int traced, traces; // the error that applications were last noted for, and how many
+    Span trace;         // the last of them
+    ExprFacts *fact;    // table of expr_facts
     uint32_t facts, fact_room;
-    uint64_t iteration;    // hash of the compile-time loop counters around
+    uint64_t iteration; // hash of the compile-time loop counters around
     VEC(ParamRecord) param;
     VEC(File *) file;
-    Indices *indices;      // of the equation being built, or NULL
-    const Node *lhs_pattern;
-    bool is_init;          // inside an initialiser
-    bool hide_indices;     // inside a scalar function: the caller's index names are not visible
-    const char *label;     // label given to the call being resolved, or NULL
-    Span label_span;
+    Indices *indices;  // of the equation being built, or NULL
+    const char *where; // path of the module whose body is being elaborated, for profiles and messages
+    bool hide_indices; // inside a scalar function: the caller's index names are not visible
     int temps;
-    // What a job's block adds to the statements of bodies, also inside its `if`, `for` and `match`; sets *handled when the
-    // statement was its own. NULL outside of jobs.
+    // What a job's block adds to the statements of bodies, also inside its `if`, `for` and `match`; sets *handled when
+    // the statement was its own. NULL outside of jobs.
     bool (*job_statement)(El *el, Scope *s, const Node *n, void *state, bool *handled);
     void *job_state;
 };
 
 // Limits that keep bad specs from eating the machine; far above what models need.
 enum {
-    MAX_STEPS = 1000000,       // statements and calls
+    MAX_STEPS = 1000000, // statements and calls
     MAX_TENSORS = 200000,
-    MAX_EXPR_SIZE = 100000,    // operations of one equation
+    MAX_EXPR_SIZE = 100000, // operations of one equation
     MAX_EXPR_DEPTH = 2000,
-    MAX_STACK = 5 << 20,       // bytes
+    MAX_STACK = 5 << 20, // bytes
 };
 static const int64_t MAX_ELEMENTS = 1000000000000000; // of a tensor, and of the points of an equation
 
@@ -209,8 +207,9 @@ uint64_t mix_text(uint64_t a, const char *text);
 void suggest_name(El *el, Scope *s, const char *name); // adds a help line to the last error, when it knows one
 
 // ---- limits.c: each returns false after reporting
-bool within_steps(El *el, Span at);                   // counts one statement or call
+bool within_steps(El *el, Span at); // counts one statement or call
 bool within_stack(El *el, Span at);
+ptrdiff_t stack_room(void);
 bool within_expression(El *el, Expr *e, Span at);
 bool within_elements(El *el, int rank, const Extent *dim, Span at);
 bool within_dynamic(El *el, int rank, const Extent *dim, Span at); // dimensions of a tensor
@@ -241,7 +240,8 @@ void close_binders(Indices *ix, const Node *owner);
 bool build_read(El *el, Scope *s, const Node *n, Value *out);
 
 // ---- equation.c
-bool build(El *el, Scope *s, const Node *n, Value *out); // in index context: V_NUMBER or V_EXPR
+Equation *new_equation(El *el, EquationKind kind, const Tensor *out, Span at); // of the current job and module
+bool build(El *el, Scope *s, const Node *n, Value *out);                       // in index context: V_NUMBER or V_EXPR
 Expr *to_expr(El *el, const Value *v);
 Expr *to_real(El *el, Expr *e);
 bool combine(El *el, Scope *s, const Node *n, const char *op, const Value *a, const Value *b, Value *out);
@@ -272,7 +272,6 @@ bool call(El *el, Scope *s, const Node *n, const Value *piped, int pipeds, Value
 bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span at, Value *out);
 bool bind_options(El *el, Scope *s, const Node *def, const Node *call, int first, Scope *into, Value *list,
                   const Value *lead, int leads);
-bool resolve_callable(El *el, Scope *s, const Node *n, Value *out);
 void note_application(El *el, const Callable *c, Span at);
 void trace_from(El *el, Span at); // the error just reported stands at `at` already: no note for that application
 bool inside_scalar_function(El *el, Span at); // reports; false
@@ -302,7 +301,6 @@ bool value_output(El *el, const char *name, const Value *v, Span at);
 bool train_job(El *el, const Node *job, const Node *evaluate_job);
 bool train_loss(El *el, const Node *job, Value *loss);
 bool request_gradients(El *el, Tensor *loss, const Node *const *freeze, int freezes);
-Tensor *gradient_of(El *el, const Tensor *param);
 
 // ---- elaborate.c
 typedef struct Mark {

@@ -13,6 +13,7 @@ static const Node *find_job(const Node *file, const char *name) {
 bool value_output(El *el, const char *name, const Value *v, Span at) {
     if (v->kind != V_TENSOR && v->kind != V_NUMBER && v->kind != V_EXTENT) {
         report_error(el->d, at, "not-a-tensor", "`%s` must be a tensor, found %s", name, value_kind_name(v));
+        if (v->kind == V_CALLABLE) report_help(el->d, "apply it first: x |> f(…), or f(…)(x) for a module");
         return false;
     }
     Tensor *t = to_tensor(el, v, at);
@@ -44,16 +45,19 @@ static bool collect(El *el, Scope *from, Scope *to, Job *evaluate_job, Job *metr
     Tensor *t = v->tensor;
     if (t->kind == TENSOR_SCALAR) return true;
     if (t->rank == 0 || t->dim[0].axis < 0) {
-        report_error(el->d, v->span, "not-collected", "`%s` of shape %s cannot be collected over a split: its first axis must "
-                     "be dynamic", name, shape_text(el, t));
+        report_error(el->d, v->span, "not-collected",
+                     "`%s` of shape %s cannot be collected over a split: its first axis must "
+                     "be dynamic",
+                     name, shape_text(el, t));
         report_help(el->d, "a metric reads what has one row per spot; compute the rest in the metric itself");
         return false;
     }
     el->job = evaluate_job;
     if (!value_output(el, name, v, v->span)) return false;
     el->job = metrics;
-    Tensor *in = program_tensor(el->program, TENSOR_INPUT, intern_z(el->names, arena_format(el->arena, "collected.%s", name)),
-                                T_REAL, t->rank, t->dim);
+    Tensor *in =
+        program_tensor(el->program, TENSOR_INPUT, intern_z(el->names, arena_format(el->arena, "collected.%s", name)),
+                       T_REAL, t->rank, t->dim);
     memcpy(in->axis, t->axis, sizeof in->axis);
     in->span = v->span;
     scope_bind(el, to, name, value_tensor(in, v->span));
@@ -116,8 +120,10 @@ static bool evaluate_jobs(El *el, const Node *train, const Node *job) {
         if (n->kind != N_METRIC) continue;
         if (!evaluate(el, m, n->kid[0], &v)) return false;
         if (v.kind == V_TENSOR && v.tensor->rank > 1) {
-            report_error(el->d, n->kid[0]->span, "metric-shape", "metric `%s` has shape %s; a metric is one number, or one per "
-                         "column", n->name, shape_text(el, v.tensor));
+            report_error(el->d, n->kid[0]->span, "metric-shape",
+                         "metric `%s` has shape %s; a metric is one number, or one per "
+                         "column",
+                         n->name, shape_text(el, v.tensor));
             return false;
         }
         if (!value_output(el, n->name, &v, n->span)) return false;
@@ -191,10 +197,11 @@ static bool prepare_value(El *el, Scope *s, const char *name, const Node *n) {
     if (!evaluate(el, s, n, &v)) return false;
     if (v.kind == V_TEXT) entry.value = v.text;
     else if (v.kind == V_NUMBER) entry.value = arena_format(el->arena, "%.17g", v.number);
-    else if (v.kind == V_EXTENT && v.extent.axis < 0) entry.value = arena_format(el->arena, "%lld", (long long)v.extent.count);
+    else if (v.kind == V_EXTENT && v.extent.axis < 0)
+        entry.value = arena_format(el->arena, "%lld", (long long)v.extent.count);
     else {
-        report_error(el->d, n->span, "prepare-value", "a prepare block takes numbers, strings, settings and calls, found %s",
-                     value_kind_name(&v));
+        report_error(el->d, n->span, "prepare-value",
+                     "a prepare block takes numbers, strings, settings and calls, found %s", value_kind_name(&v));
         return false;
     }
     vec_push(el->arena, &el->program->prepare, entry);

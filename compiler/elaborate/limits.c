@@ -3,6 +3,8 @@
 // requires nothing; leaves nothing.
 #include "elaborate/internal.h"
 
+#include <sys/resource.h>
+
 static bool limit(El *el, Span at, const char *what, const char *help) {
     if (!el->too_large) {
         report_error(el->d, at, "too-large", "%s", what);
@@ -22,9 +24,17 @@ bool within_steps(El *el, Span at) {
     return true;
 }
 
+// Most of what the system gives, less what the passes behind need, which recurse over expressions.
+ptrdiff_t stack_room(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur / 8 * 5 > MAX_STACK)
+        return MAX_STACK;
+    return (ptrdiff_t)(limit.rlim_cur / 8 * 5);
+}
+
 bool within_stack(El *el, Span at) {
     const char *here = __builtin_frame_address(0);
-    if (el->stack - here < MAX_STACK) return true;
+    if (el->stack - here < el->stack_room) return true;
     report_error(el->d, at, "too-deep", "expressions, functions and modules are nested too deep here");
     report_help(el->d, "name intermediate results; a function or module cannot contain itself");
     return false;
@@ -78,9 +88,10 @@ const ExprFacts *expr_facts(El *el, const Expr *e) {
 bool within_expression(El *el, Expr *e, Span at) {
     const ExprFacts *f = expr_facts(el, e);
     if (f->size <= MAX_EXPR_SIZE && f->depth <= MAX_EXPR_DEPTH) return true;
-    const char *what = f->size > MAX_EXPR_SIZE
-                           ? arena_format(el->arena, "this equation has more than %d operations", MAX_EXPR_SIZE)
-                           : arena_format(el->arena, "this equation is nested more than %d operations deep", MAX_EXPR_DEPTH);
+    const char *what =
+        f->size > MAX_EXPR_SIZE
+            ? arena_format(el->arena, "this equation has more than %d operations", MAX_EXPR_SIZE)
+            : arena_format(el->arena, "this equation is nested more than %d operations deep", MAX_EXPR_DEPTH);
     return limit(el, at, what, "name intermediate results: t[i] = …, then y[i] = … t[i] …");
 }
 
@@ -99,7 +110,8 @@ bool within_dynamic(El *el, int rank, const Extent *dim, Span at) {
     int count = 0;
     for (int i = 0; i < rank; i++) count += dim[i].axis >= 0;
     if (count <= MOST) return true;
-    report_error(el->d, at, "dynamic-limit", "this tensor has %d dynamic dimensions; at most %d can be planned", count, MOST);
+    report_error(el->d, at, "dynamic-limit", "this tensor has %d dynamic dimensions; at most %d can be planned", count,
+                 MOST);
     report_help(el->d, "give one of the axes a number, or compute with fewer of them at a time");
     return false;
 }
@@ -113,6 +125,8 @@ bool extent_times(El *el, Extent a, Extent b, Span at, Extent *out) {
     }
     out->axis = a.axis >= 0 ? a.axis : b.axis;
     if (!__builtin_mul_overflow(a.count, b.count, &out->count) && out->count <= MAX_ELEMENTS) return true;
-    return limit(el, at, arena_format(el->arena, "a size of %.3g; at most 1e15 can be counted",
-                                      (double)a.count * (double)b.count), "check the sizes of its axes");
+    return limit(
+        el, at,
+        arena_format(el->arena, "a size of %.3g; at most 1e15 can be counted", (double)a.count * (double)b.count),
+        "check the sizes of its axes");
 }

@@ -13,8 +13,10 @@ Tensor *scalar_input(El *el, const char *name, ElementType type) {
 }
 
 static bool element_type(El *el, const Node *n, ElementType *type) {
-    static const struct { const char *name; ElementType type; } table[] = {
-        {"f32", T_REAL}, {"i32", T_I32}, {"i64", T_I64}, {"u8", T_U8}, {"bool", T_BOOL}};
+    static const struct {
+        const char *name;
+        ElementType type;
+    } table[] = {{"f32", T_REAL}, {"i32", T_I32}, {"i64", T_I64}, {"u8", T_U8}, {"bool", T_BOOL}};
     *type = T_REAL;
     if (!n->text) return true;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -67,13 +69,15 @@ static bool first_value(El *el, Scope *s, const Node *n, Tensor *t) {
         } while (ix.changed);
         if (!infer_complete(el, inner, &ix, n) || !build(el, inner, value, &v)) goto done;
         if (v.kind != V_NUMBER && v.kind != V_EXPR && v.kind != V_EXTENT) {
-            report_error(el->d, value->span, "not-a-number", "the first value must be a number, found %s", value_kind_name(&v));
+            report_error(el->d, value->span, "not-a-number", "the first value must be a number, found %s",
+                         value_kind_name(&v));
             goto done;
         }
         e = to_expr(el, &v);
     }
     if (e->type != t->type) e = expr_cast(el->job, t->type, to_real(el, e));
-    Tensor *first = emit(el, arena_format(el->arena, "init.%s", t->name), free, frees, NULL, 0, REDUCE_NONE, e, n->span);
+    Tensor *first =
+        emit(el, arena_format(el->arena, "init.%s", t->name), free, frees, NULL, 0, REDUCE_NONE, e, n->span);
     if (!first) goto done;
     t->init = first->id;
     vec_push(el->arena, &el->init->update, ((Update){t->id, first->id}));
@@ -87,11 +91,14 @@ done:
 static bool may_declare(El *el, const Scope *s, const Node *n) {
     NodeKind in = s->callee ? s->callee->kind : N_FILE;
     bool state = n->kind == N_STATE;
-    if (in == N_MODULE || in == N_NET || in == N_TEST || (state && (in == N_OPTIMIZER || in == N_SCHEDULE))) return true;
-    report_error(el->d, n->span, "misplaced-parameter", "a %s cannot declare a `%s`", node_kind_name[in], node_kind_name[n->kind]);
+    if (in == N_MODULE || in == N_NET || in == N_TEST || (state && (in == N_OPTIMIZER || in == N_SCHEDULE)))
+        return true;
+    report_error(el->d, n->span, "misplaced-parameter", "a %s cannot declare a `%s`", node_kind_name[in],
+                 node_kind_name[n->kind]);
     if (s->callee && s->callee->name) report_note(el->d, s->callee->name_span, "this is inside `%s`", s->callee->name);
-    report_help(el->d, in == N_FUNCTION ? "a function that has parameters is a module: module f(options) : x[..] -> y[..] { … }"
-                                        : "parameters belong to modules and nets; optimizers and schedules may have state");
+    report_help(el->d, in == N_FUNCTION
+                           ? "a function that has parameters is a module: module f(options) : x[..] -> y[..] { … }"
+                           : "parameters belong to modules and nets; optimizers and schedules may have state");
     return false;
 }
 
@@ -112,8 +119,10 @@ bool add_param(El *el, Scope *s, const Node *n) {
     if (!element_type(el, n, &type) || !resolve_dims(el, s, KID(n, 0), &rank, dim, axis)) return false;
     for (int i = 0; i < rank; i++)
         if (dim[i].axis >= 0) {
-            report_error(el->d, n->name_span, "dynamic-parameter", "`%s` cannot have the dynamic axis %s: its size is not known "
-                         "when compiling", n->name, el->program->axis.at[dim[i].axis].name);
+            report_error(el->d, n->name_span, "dynamic-parameter",
+                         "`%s` cannot have the dynamic axis %s: its size is not known "
+                         "when compiling",
+                         n->name, el->program->axis.at[dim[i].axis].name);
             return false;
         }
     const char *path = *s->path ? arena_format(el->arena, "%s.%s", s->path, n->name) : n->name;

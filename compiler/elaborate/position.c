@@ -1,5 +1,5 @@
-// Positions: what stands between the brackets of a read. Affine in indices, with `//` and `%` by a constant, or gathered.
-// requires the ranges of all indices (infer.c); leaves a read.
+// Positions: what stands between the brackets of a read: affine in indices, with `//` and `%` by a constant, or
+// gathered. requires the ranges of all indices (infer.c); leaves a read.
 #include "elaborate/internal.h"
 
 #include <math.h>
@@ -32,7 +32,9 @@ static bool too_far(const Position *p) {
     return reach > (double)MOST;
 }
 
-static bool product(int64_t *a, int64_t b) { return !__builtin_mul_overflow(*a, b, a); }
+static bool product(int64_t *a, int64_t b) {
+    return !__builtin_mul_overflow(*a, b, a);
+}
 
 // Affine positions; false without an error when `n` is not affine, or its numbers are out of bounds.
 static bool affine(El *el, Scope *s, const Node *n, Position *p) {
@@ -114,7 +116,8 @@ static bool build_position(El *el, Scope *s, const Node *n, Position *p) {
             return true;
         }
     }
-    report_error(el->d, n->span, "position-type", "a position must be an integer: an index, a number, or an element of an "
+    report_error(el->d, n->span, "position-type",
+                 "a position must be an integer: an index, a number, or an element of an "
                  "integer tensor");
     if (v.kind == V_EXPR) report_help(el->d, "the value here is real; `i32` inputs and `int(x)` are integers");
     return false;

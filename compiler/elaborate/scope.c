@@ -1,5 +1,6 @@
 // Scopes, values and compile-time arithmetic.
-// requires nothing; leaves names bound to values. A scope is a body being executed: a file, a function, a module, a loop.
+// requires nothing; leaves names bound to values. A scope is a body being executed: a file, a function, a module, a
+// loop.
 #include "elaborate/internal.h"
 
 #include <math.h>
@@ -54,7 +55,9 @@ static Value *find(Scope *s, const char *name, int want) {
     return NULL;
 }
 
-Value *scope_find(Scope *s, const char *name) { return find(s, name, 0); }
+Value *scope_find(Scope *s, const char *name) {
+    return find(s, name, 0);
+}
 
 // With prefer_constant, an option is found behind a parameter of the same name (`param bias[o] … when bias`).
 Value *scope_find_kind(Scope *s, const char *name, bool prefer_constant) {
@@ -74,7 +77,9 @@ Value value_tensor(Tensor *t, Span span) {
     return (Value){.kind = V_TENSOR, .tensor = t, .span = span, .axis = -1};
 }
 
-Value value_extent(Extent e, int axis) { return (Value){.kind = V_EXTENT, .extent = e, .axis = axis}; }
+Value value_extent(Extent e, int axis) {
+    return (Value){.kind = V_EXTENT, .extent = e, .axis = axis};
+}
 
 const char *value_kind_name(const Value *v) {
     switch (v->kind) {
@@ -100,7 +105,10 @@ const char *node_words(const Node *n) {
     case N_LIST: return "a list";
     case N_TUPLE: return "a tuple";
     case N_RANGE: return "a range";
-    case N_UNARY: case N_BINARY: case N_WHERE: case N_IF_EXPR: return "an operation";
+    case N_UNARY:
+    case N_BINARY:
+    case N_WHERE:
+    case N_IF_EXPR: return "an operation";
     case N_INDEXED: return "an element of a tensor";
     case N_REDUCE: return "a reduction";
     case N_CALL: return "an application";
@@ -204,8 +212,9 @@ bool evaluate_condition(El *el, Scope *s, const Node *n, bool *out) {
     if (!evaluate(el, s, n, &v)) return false;
     if (v.kind != V_NUMBER) {
         bool element = v.kind == V_TENSOR || v.kind == V_EXPR;
-        report_error(el->d, n->span, "not-constant", element ? "this condition must be known when compiling, found %s"
-                                                             : "a condition must be true or false, found %s",
+        report_error(el->d, n->span, "not-constant",
+                     element ? "this condition must be known when compiling, found %s"
+                             : "a condition must be true or false, found %s",
                      value_kind_name(&v));
         if (element) report_help(el->d, "choose per element with `value where condition else other`");
         return false;

@@ -2,6 +2,7 @@
 // requires values in scope; leaves extents, and errors that show both places of a disagreement.
 #include "elaborate/internal.h"
 
+#include <math.h>
 #include <string.h>
 
 bool extents_agree(const El *el, Extent a, int axis_a, Extent b, int axis_b) {
@@ -43,6 +44,12 @@ bool resolve_extent(El *el, Scope *s, const Node *n, Extent *extent, int *axis) 
     if (n->kind == N_NAME) {
         Value *p = scope_find_kind(s, n->name, true);
         if (!p) {
+            if (el->indices && index_find(el->indices, n->name) >= 0) {
+                report_error(el->d, n->span, "bad-extent", "the range of an index cannot depend on the index `%s`",
+                             n->name);
+                report_help(el->d, "skip elements with a condition: sum[j where j < %s] …", n->name);
+                return false;
+            }
             report_error(el->d, n->span, "unknown-name", "`%s` is not an axis, an option or an index known here",
                          n->name);
             suggest_name(el, s, n->name);
@@ -62,8 +69,8 @@ bool resolve_extent(El *el, Scope *s, const Node *n, Extent *extent, int *axis) 
             if (a.axis < 0 && a.count < 0 && a.count % b.count) q--;
             *extent = (Extent){q, a.axis};
         } else {
-            report_error(el->d, n->span, "bad-extent", b.axis < 0 && b.count > 0 ? "%s is not a multiple of %s"
-                                                                                 : "%s cannot be divided by %s",
+            report_error(el->d, n->span, "bad-extent",
+                         b.axis < 0 && b.count > 0 ? "%s is not a multiple of %s" : "%s cannot be divided by %s",
                          extent_text(el, a, ax), extent_text(el, b, bx));
             return false;
         }
@@ -79,7 +86,8 @@ bool resolve_extent(El *el, Scope *s, const Node *n, Extent *extent, int *axis) 
     }
     if (v.kind == V_NUMBER && !v.boolean) {
         if (!v.integer || v.number < 0 || v.number > 1e12) {
-            report_error(el->d, n->span, "bad-extent", "a size must be an integer from 0 to 1e12, found %g", v.number);
+            report_error(el->d, n->span, "bad-extent", "a size must be an integer from 0 to 1e12, found %g",
+                         isnan(v.number) ? fabs(v.number) : v.number);
             return false;
         }
         *extent = extent_of((int64_t)v.number);
@@ -136,8 +144,14 @@ static bool bind_pack(El *el, Scope *s, const Node *at, const Tensor *t, int fir
     for (int i = 0; same && i < count; i++)
         same = extents_agree(el, old->dim[i], old->dim_axis[i], t->dim[first + i], t->axis[first + i]);
     if (same) return true;
-    report_error(el->d, from, "pack-mismatch", "the leading axes of this input, %s, do not agree with those of an "
-                 "earlier input of `%s`", shape_text(el, t), s->callee ? s->callee->name : "this function");
+    Tensor this = {.rank = count}, other = {.rank = old->rank};
+    memcpy(this.dim, t->dim + first, sizeof(Extent) * (size_t)count);
+    memcpy(this.axis, t->axis + first, sizeof(int) * (size_t)count);
+    memcpy(other.dim, old->dim, sizeof(Extent) * (size_t)old->rank);
+    memcpy(other.axis, old->dim_axis, sizeof(int) * (size_t)old->rank);
+    report_error(el->d, from, "pack-mismatch",
+                 "the axes %s of this input do not agree with %s of an earlier input of `%s`", shape_text(el, &this),
+                 shape_text(el, &other), s->callee && s->callee->name ? s->callee->name : "this");
     report_note(el->d, old->span, "the earlier input is here");
     report_note(el->d, at->span, "both are `..` here");
     return false;
@@ -192,10 +206,13 @@ bool match_pattern(El *el, Scope *s, const Node *pattern, const Tensor *t, Span 
         if (old && old->kind == V_EXTENT) want = old->extent, want_axis = old->axis;
         else if (!resolve_extent(el, s, d->kind == N_BOUND ? KID(d, 0) : d, &want, &want_axis)) return false;
         if (extents_agree(el, have, have_axis, want, want_axis)) continue;
-        report_error(el->d, from, "axis-mismatch", "%s does not agree with %s in dimension %d of %s",
-                     extent_text(el, have, have_axis), extent_text(el, want, want_axis), at, shape_text(el, t));
-        if (old && old->span.begin != old->span.end && old->kind == V_EXTENT && old->axis < 0)
-            report_note(el->d, old->span, "%s comes from here", extent_text(el, want, want_axis));
+        const char *seen = extent_text(el, have, have_axis), *wanted = extent_text(el, want, want_axis);
+        bool by_input = old && old->kind == V_EXTENT && !old->origin;
+        report_error(el->d, from, "axis-mismatch", "%s does not agree with %s%s in dimension %d of %s", seen, wanted,
+                     by_input ? arena_format(el->arena, ", which `%s` stands for,", d->name) : "", at,
+                     shape_text(el, t));
+        if (by_input && old->span.begin != old->span.end)
+            report_note(el->d, old->span, "`%s` stands for %s because of this", d->name, wanted);
         report_note(el->d, d->span, "`%s` is declared with this dimension here",
                     s->callee && s->callee->name ? s->callee->name : "the input");
         return false;

@@ -1,11 +1,12 @@
-// What an unknown name was meant to be: a visible name that is spelled nearly so, or one of a library that the file does not
-// use.
+// What an unknown name was meant to be: a visible name that is spelled nearly so, or one of a library that is not
+// used.
 // requires an error that was just reported; leaves its help line.
 #include "elaborate/internal.h"
 
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static int edit_distance(const char *a, const char *b) {
     int n = (int)strlen(a), m = (int)strlen(b);
@@ -33,8 +34,9 @@ typedef struct Best {
 } Best;
 
 static void consider(Best *best, const char *wanted, const char *name) {
-    int d = edit_distance(wanted, name);
-    if (d > 0 && (best->name ? d < best->distance : d <= best->distance)) best->name = name, best->distance = d;
+    int d = strcasecmp(wanted, name) == 0 ? 0 : edit_distance(wanted, name);
+    if (name != wanted && (best->name ? d < best->distance : d <= best->distance))
+        best->name = name, best->distance = d;
 }
 
 static void consider_scope(Best *best, const char *wanted, const Scope *s) {
@@ -83,7 +85,7 @@ void suggest_name(El *el, Scope *s, const char *name) {
         report_help(el->d, "it is in the standard library: use %s", library);
         return;
     }
-    Best best = {.distance = 1 + (int)strlen(name) / 3};
+    Best best = {.distance = (int)strlen(name) / 3};
     for (const char *const *b = builtin_names(); *b; b++) consider(&best, name, *b);
     for (; s; s = s->parent) {
         consider_scope(&best, name, s);

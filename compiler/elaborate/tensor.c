@@ -157,9 +157,7 @@ bool evaluate(El *el, Scope *s, const Node *n, Value *out) {
         }
         break;
     }
-    default:
-        report_error(el->d, n->span, "not-a-value", "%s cannot stand here", node_words(n));
-        return false;
+    default: report_error(el->d, n->span, "not-a-value", "%s cannot stand here", node_words(n)); return false;
     }
     out->span = n->span;
     return true;

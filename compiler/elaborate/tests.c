@@ -1,5 +1,6 @@
 // Test blocks. A test becomes job "test:TITLE" whose outputs the runner compares; `check gradients of y` becomes job
-// "gradient:TITLE" that the runner compares with central differences; a test with `error "…"` is elaborated on the spot.
+// "gradient:TITLE" that the runner compares with central differences; a test with `error "…"` is elaborated on the
+// spot.
 #include "elaborate/internal.h"
 
 #include <stdlib.h>
@@ -61,18 +62,22 @@ static bool as_parameter(El *el, Scope *s, const Node *n, bool *done) {
 static bool gradient_loss(El *el, Scope *s, const Node *check) {
     Value *v = scope_find(s, check->kid[0]->name);
     if (!v || v->kind != V_TENSOR) {
-        report_error(el->d, check->kid[0]->span, "unknown-name", "`%s` is not a tensor of this test", check->kid[0]->name);
+        report_error(el->d, check->kid[0]->span, "unknown-name", "`%s` is not a tensor of this test",
+                     check->kid[0]->name);
         return false;
     }
     Job *j = el->job;
     Tensor *y = v->tensor;
     Expr *angle = expr_const(j, 0.5, T_REAL);
     for (int i = 0; i < y->rank; i++)
-        angle = expr_op(j, OP_ADD, angle, expr_op(j, OP_MUL, expr_const(j, 0.7 + 0.6 * i, T_REAL),
-                                                  expr_cast(j, T_REAL, expr_index(j, i)), NULL), NULL);
+        angle = expr_op(
+            j, OP_ADD, angle,
+            expr_op(j, OP_MUL, expr_const(j, 0.7 + 0.6 * i, T_REAL), expr_cast(j, T_REAL, expr_index(j, i)), NULL),
+            NULL);
     Tensor *loss = new_temp(el, "loss", T_REAL, 0, NULL, NULL, check->span);
-    Expr *value = expr_op(j, OP_MUL, to_real(el, read_all(el, y, check->span)), expr_op(j, OP_COS, angle, NULL, NULL), NULL);
-    Equation *q = job_equation(j, EQ_COMPUTE, loss, check->span);
+    Expr *value =
+        expr_op(j, OP_MUL, to_real(el, read_all(el, y, check->span)), expr_op(j, OP_COS, angle, NULL, NULL), NULL);
+    Equation *q = new_equation(el, EQ_COMPUTE, loss, check->span);
     q->vars = y->rank;
     q->reduce = y->rank ? REDUCE_SUM : REDUCE_NONE;
     for (int i = 0; i < y->rank; i++) q->var[i] = (Variable){arena_format(el->arena, "i%d", i), y->dim[i]};
@@ -87,7 +92,8 @@ static bool gradient_loss(El *el, Scope *s, const Node *check) {
     for (int i = 0; i < j->gradient.count; i++) {
         Tensor *g = el->program->tensor.at[j->gradient.at[i].source];
         const char *name = el->program->tensor.at[j->gradient.at[i].target]->name;
-        vec_push(el->arena, &j->output, ((JobOutput){intern_z(el->names, arena_format(el->arena, "fd.grad.%s", name)), g->id}));
+        vec_push(el->arena, &j->output,
+                 ((JobOutput){intern_z(el->names, arena_format(el->arena, "fd.grad.%s", name)), g->id}));
     }
     Value tolerance = value_number(1e-5, false);
     if (KID(check, 1) && !evaluate(el, s, check->kid[1], &tolerance)) return false;
@@ -110,7 +116,8 @@ static bool check_close(El *el, Scope *s, const Node *n, int number) {
         }
     }
     for (int i = 0; i < 3; i++)
-        if (!value_output(el, arena_format(el->arena, "check.%d.%s", number, part[i]), &v[i], n->kid[i]->span)) return false;
+        if (!value_output(el, arena_format(el->arena, "check.%d.%s", number, part[i]), &v[i], n->kid[i]->span))
+            return false;
     return true;
 }
 

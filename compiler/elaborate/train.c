@@ -1,11 +1,15 @@
-// The train block: the loss, its gradients, clipping, the schedule, the optimizer of every parameter, what is monitored.
-// requires the file's declarations in scope; leaves job "train" and the training plan.
+// The train block: the loss, its gradients, clipping, the schedule, the optimizer of every parameter, what is
+// monitored. requires the file's declarations in scope; leaves job "train" and the training plan.
 #include "elaborate/internal.h"
 
 #include <fnmatch.h>
 #include <string.h>
 
-typedef struct OptimizerGroup { const char *glob; Value callable; Span span; } OptimizerGroup;
+typedef struct OptimizerGroup {
+    const char *glob;
+    Value callable;
+    Span span;
+} OptimizerGroup;
 typedef struct Training {
     Value loss, schedule;
     const Node *clip;
@@ -26,8 +30,9 @@ static bool job_integer(El *el, Scope *s, const Node *n, const char *what, int64
 }
 
 static const char *const train_names[] = {"loss", "schedule", "clip", "epochs", "batch", "shuffle", "keep_last"};
-static const char train_help[] = "a train block knows loss, optimizer, schedule, clip, epochs, batch, shuffle, keep_last, freeze "
-                                 "and monitor";
+static const char train_help[] =
+    "a train block knows loss, optimizer, schedule, clip, epochs, batch, shuffle, keep_last, freeze "
+    "and monitor";
 
 static bool given_once(El *el, Training *t, const Node *n) {
     for (int i = 0; i < t->givens; i++)
@@ -38,6 +43,16 @@ static bool given_once(El *el, Training *t, const Node *n) {
         }
     if (t->givens < (int)(sizeof t->given / sizeof *t->given)) t->given[t->givens++] = n;
     return true;
+}
+
+static bool read_schedule(El *el, Scope *s, const Node *n, Training *t) {
+    if (!evaluate(el, s, n, &t->schedule)) return false;
+    const Value *v = &t->schedule;
+    if (v->kind == V_NUMBER || (v->kind == V_TENSOR && v->tensor->rank == 0)) return true;
+    report_error(el->d, n->span, "not-a-number", "`schedule` must be a single number, found %s%s", value_kind_name(v),
+                 v->kind == V_TENSOR ? arena_format(el->arena, " of shape %s", shape_text(el, v->tensor)) : "");
+    report_help(el->d, "for example schedule = cosine(warmup = 5)   # use schedule");
+    return false;
 }
 
 // A statement `name = value` whose name the train block gives a meaning.
@@ -51,7 +66,7 @@ static bool train_assignment(El *el, Scope *s, const Node *n, Training *t, bool 
     *handled = true;
     if (!given_once(el, t, n)) return false;
     if (!strcmp(name, "loss")) return evaluate(el, s, value, &t->loss);
-    if (!strcmp(name, "schedule")) return t->loss_only || evaluate(el, s, value, &t->schedule);
+    if (!strcmp(name, "schedule")) return t->loss_only || read_schedule(el, s, value, t);
     if (!strcmp(name, "clip")) return t->clip = value, true;
     if (!strcmp(name, "epochs")) return job_integer(el, s, value, "`epochs`", 1, &plan->epochs);
     if (!strcmp(name, "batch")) return job_integer(el, s, value, "`batch`", 1, &plan->batch);
@@ -62,19 +77,21 @@ static bool add_group(El *el, Scope *s, const Node *n, Training *t) {
     Value v;
     if (!evaluate(el, s, n->kid[0], &v)) return false;
     if (v.kind != V_CALLABLE || !v.callable->def || v.callable->def->kind != N_OPTIMIZER) {
-        report_error(el->d, n->kid[0]->span, "not-optimizer", "an optimizer is needed here, found %s", value_kind_name(&v));
+        report_error(el->d, n->kid[0]->span, "not-optimizer", "an optimizer is needed here, found %s",
+                     value_kind_name(&v));
         report_help(el->d, "for example optimizer = adamw(lr = 1e-3)   # use optim");
         return false;
     }
     if (!v.callable->bound) {
-        report_error(el->d, n->kid[0]->span, "not-optimizer", "optimizer `%s` is not given its options", v.callable->def->name);
+        report_error(el->d, n->kid[0]->span, "not-optimizer", "optimizer `%s` is not given its options",
+                     v.callable->def->name);
         report_help(el->d, "write %s(…)", v.callable->def->name);
         return false;
     }
     for (int i = 0; i < t->group.count; i++)
         if (t->group.at[i].glob == n->text) {
-            report_error(el->d, n->span, "given-twice", n->text ? "two optimizers for \"%s\"" : "two optimizers for all parameters",
-                         n->text);
+            report_error(el->d, n->span, "given-twice",
+                         n->text ? "two optimizers for \"%s\"" : "two optimizers for all parameters", n->text);
             report_note(el->d, t->group.at[i].span, "the first is here");
             report_help(el->d, "groups name their parameters: optimizer \"encoder.*\" = …");
             return false;
@@ -86,11 +103,8 @@ static bool add_group(El *el, Scope *s, const Node *n, Training *t) {
 static bool train_statement(El *el, Scope *s, const Node *n, void *state, bool *handled) {
     Training *t = state;
     switch (n->kind) {
-    case N_ASSIGN:
-        return n->kids != 2 || KID(n->kid[0], 0) || train_assignment(el, s, n, t, handled);
-    case N_GROUP_OPTIMIZER:
-        *handled = true;
-        return t->loss_only || add_group(el, s, n, t);
+    case N_ASSIGN: return n->kids != 2 || KID(n->kid[0], 0) || train_assignment(el, s, n, t, handled);
+    case N_GROUP_OPTIMIZER: *handled = true; return t->loss_only || add_group(el, s, n, t);
     case N_FREEZE:
         *handled = true;
         vec_push(el->arena, &t->freeze, n);
@@ -111,7 +125,8 @@ static bool train_statement(El *el, Scope *s, const Node *n, void *state, bool *
 static bool mentions(const Node *n, const char *name) {
     if ((n->kind == N_NAME || n->kind == N_INDEXED) && n->name == name) return true;
     for (int i = 0; i < n->kids; i++)
-        if (n->kid[i] && !(n->kind == N_ASSIGN && i + 1 < n->kids && !KID(n->kid[i], 0)) && mentions(n->kid[i], name)) return true;
+        if (n->kid[i] && !(n->kind == N_ASSIGN && i + 1 < n->kids && !KID(n->kid[i], 0)) && mentions(n->kid[i], name))
+            return true;
     return false;
 }
 
@@ -123,7 +138,8 @@ static bool check_train_names(El *el, const Node *block, const Node *whole) {
         for (int k = 0; k + 1 < n->kids; k++) {
             const char *name = n->kid[k]->name;
             bool known = mentions(whole, name);
-            for (size_t j = 0; j < sizeof train_names / sizeof *train_names; j++) known |= !strcmp(name, train_names[j]);
+            for (size_t j = 0; j < sizeof train_names / sizeof *train_names; j++)
+                known |= !strcmp(name, train_names[j]);
             if (known) continue;
             report_error(el->d, n->kid[k]->span, "unused-name", "`%s` is used nowhere in this train block", name);
             report_help(el->d, "%s", train_help);
@@ -165,21 +181,16 @@ bool request_gradients(El *el, Tensor *loss, const Node *const *freeze, int free
         bool skip = false;
         for (int k = 0; k < freezes && !skip; k++) skip = fnmatch(freeze[k]->text, p->name, 0) == 0;
         if (skip) continue;
-        Tensor *g = new_temp(el, arena_format(el->arena, "grad.%s", p->name), T_REAL, p->rank, p->dim, p->axis, p->span);
+        Tensor *g =
+            new_temp(el, arena_format(el->arena, "grad.%s", p->name), T_REAL, p->rank, p->dim, p->axis, p->span);
         vec_push(el->arena, &el->job->gradient, ((Update){p->id, g->id}));
     }
     return true;
 }
 
-Tensor *gradient_of(El *el, const Tensor *param) {
-    for (int i = 0; i < el->job->gradient.count; i++)
-        if (el->job->gradient.at[i].target == param->id) return el->program->tensor.at[el->job->gradient.at[i].source];
-    return NULL;
-}
-
 static Expr *square_sum(El *el, Tensor *g) {
     Tensor *r = new_temp(el, NULL, T_REAL, 0, NULL, NULL, g->span);
-    Equation *q = job_equation(el->job, EQ_COMPUTE, r, g->span);
+    Equation *q = new_equation(el, EQ_COMPUTE, r, g->span);
     q->vars = g->rank;
     q->reduce = g->rank ? REDUCE_SUM : REDUCE_NONE;
     for (int i = 0; i < g->rank; i++) q->var[i] = (Variable){arena_format(el->arena, "i%d", i), g->dim[i]};
@@ -195,7 +206,8 @@ static bool clip_gradients(El *el, Scope *s, const Node *clip, Tensor **clipped)
     bool by_norm = clip->kind == N_CALL && clip->kid[0]->kind == N_NAME && !strcmp(clip->kid[0]->name, "norm");
     bool by_value = clip->kind == N_CALL && clip->kid[0]->kind == N_NAME && !strcmp(clip->kid[0]->name, "value");
     if ((!by_norm && !by_value) || clip->kids != 3) {
-        report_error(el->d, clip->span, "bad-clip", "`clip` is norm(limit) or value(limit), found %s", node_words(clip));
+        report_error(el->d, clip->span, "bad-clip", "`clip` is norm(limit) or value(limit), found %s",
+                     node_words(clip));
         return false;
     }
     if (!evaluate(el, s, clip->kid[2], &limit)) return false;
@@ -219,7 +231,8 @@ static bool clip_gradients(El *el, Scope *s, const Node *clip, Tensor **clipped)
         Tensor *g = el->program->tensor.at[j->gradient.at[i].source];
         Expr *x = read_all(el, g, clip->span);
         Expr *e = by_norm ? expr_op(j, OP_MUL, x, factor, NULL)
-                          : expr_op(j, OP_MAX, expr_op(j, OP_MIN, x, bound, NULL), expr_op(j, OP_NEG, bound, NULL, NULL), NULL);
+                          : expr_op(j, OP_MAX, expr_op(j, OP_MIN, x, bound, NULL),
+                                    expr_op(j, OP_NEG, bound, NULL, NULL), NULL);
         clipped[i] = emit_map(el, NULL, g, e, clip->span);
     }
     return true;
@@ -238,8 +251,9 @@ static bool optimise(El *el, const OptimizerGroup *group, const Value *rate, int
     Callable *c = group->callable.callable;
     const Node *def = c->def, *patterns = def->kid[1], *params = KID(def, 0);
     if (!patterns || patterns->kids != 2) {
-        report_error(el->d, def->name_span, "optimizer-inputs", "optimizer `%s` takes %d tensor%s, not a parameter and its gradient",
-                     def->name, patterns ? patterns->kids : 0, patterns && patterns->kids == 1 ? "" : "s");
+        report_error(el->d, def->name_span, "optimizer-inputs",
+                     "optimizer `%s` takes %d tensor%s, not a parameter and its gradient", def->name,
+                     patterns ? patterns->kids : 0, patterns && patterns->kids == 1 ? "" : "s");
         report_help(el->d, "optimizer %s(lr) : p[..], g[..] { … }", def->name);
         return false;
     }
@@ -272,7 +286,9 @@ static void list_parameters(El *el) {
         if (el->param.at[i].used_in != el->job || el->param.at[i].tensor->kind != TENSOR_PARAM) continue;
         if (n++ < SHOWN) text_add(&text, "%s%s", n > 1 ? ", " : "", el->param.at[i].tensor->name);
     }
-    if (n) report_help(el->d, "the parameters are %s%s; `*` stands for any text, also dots", text.at, n > SHOWN ? " …" : "");
+    if (n)
+        report_help(el->d, "the parameters are %s%s; `*` stands for any text, also dots", text.at,
+                    n > SHOWN ? " …" : "");
 }
 
 static bool run_optimizers(El *el, Scope *s, const Node *job, const Training *t) {
@@ -318,8 +334,8 @@ static bool run_optimizers(El *el, Scope *s, const Node *job, const Training *t)
     for (int k = 0; k < t->group.count; k++)
         if (!members[k]) {
             report_error(el->d, t->group.at[k].span, "empty-group", "this optimizer group has no parameter%s%s%s",
-                         t->group.at[k].glob ? ": nothing matches \"" : "", t->group.at[k].glob ? t->group.at[k].glob : "",
-                         t->group.at[k].glob ? "\"" : "");
+                         t->group.at[k].glob ? ": nothing matches \"" : "",
+                         t->group.at[k].glob ? t->group.at[k].glob : "", t->group.at[k].glob ? "\"" : "");
             list_parameters(el);
             return false;
         }
@@ -334,7 +350,8 @@ static bool monitor(El *el, Scope *s, const Node *n, const Node *evaluate_job) {
     if (!n) return true;
     bool known = !strcmp(n->name, "loss");
     const Node *block = evaluate_job ? evaluate_job->kid[0] : NULL;
-    for (int i = 0; block && i < block->kids; i++) known |= block->kid[i]->kind == N_METRIC && block->kid[i]->name == n->name;
+    for (int i = 0; block && i < block->kids; i++)
+        known |= block->kid[i]->kind == N_METRIC && block->kid[i]->name == n->name;
     if (!known) {
         report_error(el->d, n->name_span, "unknown-metric", "the evaluate block has no metric `%s`", n->name);
         report_help(el->d, "declare it: evaluate { metric %s = … }, or monitor loss", n->name);
@@ -368,7 +385,8 @@ bool train_job(El *el, const Node *job, const Node *evaluate_job) {
     for (int k = 0; k < t.freeze.count; k++) {
         bool any = false;
         for (int i = 0; i < el->param.count && !any; i++)
-            any = el->param.at[i].used_in == el->job && fnmatch(t.freeze.at[k]->text, el->param.at[i].tensor->name, 0) == 0;
+            any = el->param.at[i].used_in == el->job &&
+                  fnmatch(t.freeze.at[k]->text, el->param.at[i].tensor->name, 0) == 0;
         if (any) continue;
         report_error(el->d, t.freeze.at[k]->span, "empty-group", "no parameter matches \"%s\"", t.freeze.at[k]->text);
         list_parameters(el);

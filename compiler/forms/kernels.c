@@ -131,8 +131,9 @@ static void put_affine(const Printer *pr, const Position *x) {
         first = false;
     }
     if (first) text_add(pr->out, "%" PRId64, x->offset);
-    else if (x->offset) text_add(pr->out, " %c %" PRIu64, x->offset < 0 ? '-' : '+',
-                                 x->offset < 0 ? -(uint64_t)x->offset : (uint64_t)x->offset);
+    else if (x->offset)
+        text_add(pr->out, " %c %" PRIu64, x->offset < 0 ? '-' : '+',
+                 x->offset < 0 ? -(uint64_t)x->offset : (uint64_t)x->offset);
 }
 
 static void put_position(Printer *pr, const Position *x) {
@@ -314,11 +315,14 @@ static bool valid_extent(const Program *p, Extent e) {
     return e.count >= 0 && e.axis >= -1 && e.axis < p->axis.count + 2; // two step extents follow the axes
 }
 
-static bool is_int(ElementType t) { return t == T_I32 || t == T_I64 || t == T_U8; }
+static bool is_int(ElementType t) {
+    return t == T_I32 || t == T_I64 || t == T_U8;
+}
 
 static const char *check_position(const Verifier *v, const Position *x, int tensor, int dimension, Extent dim) {
     if (x->gather) {
-        if (!is_int(x->gather->type)) return broken(v, "dimension %d of %d is gathered by no integer", dimension, tensor);
+        if (!is_int(x->gather->type))
+            return broken(v, "dimension %d of %d is gathered by no integer", dimension, tensor);
         return NULL;
     }
     if (x->terms < 0 || x->terms > 4) return broken(v, "dimension %d of %d has %d terms", dimension, tensor, x->terms);
@@ -409,7 +413,8 @@ static const char *check_expr(Verifier *v, const Expr *e) {
         if (wrong) return wrong;
         ElementType type = e->tensor >= 0 ? k->buffer.at[e->tensor].type : k->local.at[~e->tensor].type;
         if (type != e->type) return broken(v, "a read of %d has another type than the tensor", e->tensor);
-        if (e->tensor < 0 && !v->written[~e->tensor]) return broken(v, "local %d is read before it is written", ~e->tensor);
+        if (e->tensor < 0 && !v->written[~e->tensor])
+            return broken(v, "local %d is read before it is written", ~e->tensor);
         if (e->tensor >= 0 && !k->buffer.at[e->tensor].is_read && !k->buffer.at[e->tensor].is_written)
             return broken(v, "buffer %d is read but not marked", e->tensor);
     }
@@ -447,7 +452,8 @@ static const char *check_stage(Verifier *v, const Stage *s) {
     ElementType type = s->dest >= 0 ? k->buffer.at[s->dest].type : k->local.at[~s->dest].type;
     if (arg ? !is_int(type) : type != s->value->type)
         return broken(v, "the value is %s, the destination %s", type_text(v->p, s->value->type), type_text(v->p, type));
-    if (s->dest >= 0 && !k->buffer.at[s->dest].is_written) return broken(v, "buffer %d is written but not marked", s->dest);
+    if (s->dest >= 0 && !k->buffer.at[s->dest].is_written)
+        return broken(v, "buffer %d is written but not marked", s->dest);
     if (s->dest < 0) v->written[~s->dest] = true;
     return NULL;
 }
@@ -478,7 +484,8 @@ const char *kernel_verify(const Kernel *k, const Program *p) {
         if (!wrong && b->type >= T_COUNT) wrong = broken(&v, "buffer %d has type %d", i, (int)b->type);
     }
     for (int i = 0; i < k->local.count && !wrong; i++)
-        if (k->local.at[i].rank < 0 || k->local.at[i].rank > MAX_RANK) wrong = broken(&v, "local %d has no valid rank", i);
+        if (k->local.at[i].rank < 0 || k->local.at[i].rank > MAX_RANK)
+            wrong = broken(&v, "local %d has no valid rank", i);
     int scalars[2] = {k->scalar_seed, k->scalar_step};
     for (int i = 0; i < 2 && !wrong; i++)
         if (scalars[i] >= k->buffer.count ||
@@ -502,7 +509,9 @@ static uint64_t mix(uint64_t h, uint64_t x) {
     return h ^ h >> 29;
 }
 
-static uint64_t mix_extent(uint64_t h, Extent e) { return mix(mix(h, (uint64_t)e.count), (uint64_t)e.axis); }
+static uint64_t mix_extent(uint64_t h, Extent e) {
+    return mix(mix(h, (uint64_t)e.count), (uint64_t)e.axis);
+}
 
 static uint64_t hash_place(const Graph *g, uint64_t h, int tensor, int rank, const Position *position) {
     h = mix(mix(h, (uint64_t)tensor), (uint64_t)rank);

@@ -161,7 +161,8 @@ static void print_job(const StmPlan *plan, const StmJob *job, Text *out) {
         text_add(out, "  output ");
         quoted(out, job->output[i].name);
         text_add(out, " %d", job->output[i].buffer);
-        if (job->output[i].tensor != job->buffer[job->output[i].buffer].tensor) text_add(out, " %d", job->output[i].tensor);
+        if (job->output[i].tensor != job->buffer[job->output[i].buffer].tensor)
+            text_add(out, " %d", job->output[i].tensor);
         text_add(out, "\n");
     }
     text_add(out, "end\n");

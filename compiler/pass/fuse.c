@@ -85,7 +85,12 @@ void graph_edges(Graph *g) {
 
 static Graph *graph_new(Program *p, Job *job, const FusePolicy *policy) {
     Graph *g = NEW(p->arena, Graph);
-    *g = (Graph){.program = p, .job = job, .policy = policy, .arena = p->arena, .nodes = job->equation.count};
+    *g = (Graph){.program = p,
+                 .job = job,
+                 .policy = policy,
+                 .arena = p->arena,
+                 .nodes = job->equation.count,
+                 .alias = !policy->one_to_one};
     int tensors = p->tensor.count;
     g->node = NEW_ARRAY(p->arena, Node, g->nodes);
     g->producer = NEW_ARRAY(p->arena, int, tensors);

@@ -130,7 +130,11 @@ static uint64_t structure(Build *b, const Expr *e);
 
 static uint64_t read_structure(Build *b, const Expr *e, uint64_t h) {
     const Tensor *t = b->g->program->tensor.at[e->tensor];
-    h = mix(mix(h, (uint64_t)t->rank), b->local_of[e->tensor] >= 0);
+    h = mix(h, b->local_of[e->tensor] >= 0);
+    bool own = e->rank == b->k->outer; // the element itself looks the same in tensors of every shape
+    for (int d = 0, var; own && d < e->rank; d++) own = position_is_var(&e->position[d], &var) && b->var[var] < e->rank;
+    if (own) return mix(h, (uint64_t)(e->rank > 0));
+    h = mix(h, (uint64_t)t->rank);
     for (int d = 0; d < e->rank; d++) {
         const Position *p = &e->position[d];
         h = mix(mix(mix(h, (uint64_t)t->dim[d].count), (uint64_t)t->dim[d].axis), (uint64_t)t->order[d]);

@@ -72,6 +72,7 @@ static int op_cost(ScalarOp op) {
     case OP_CONST:
     case OP_INDEX:
     case OP_EXTENT:
+    case OP_READ:
     case OP_STOP: return 0;
     case OP_DIV:
     case OP_SQRT:

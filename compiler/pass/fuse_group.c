@@ -362,10 +362,14 @@ static bool grow_rows(Graph *g, int group) {
             if (g->node[reader].group != group && try_row(g, group, reader, false)) return true;
         }
         const ExprList reads = *node_reads(g, n);
-        for (int r = 0; r < reads.count; r++) { // a map that several members and nobody else read
+        for (int r = 0; r < reads.count; r++) {
             int p = g->producer[reads.at[r]->tensor];
-            if (p < 0 || g->node[p].group == group || g->node[p].kind != NODE_MAP || g->node[p].kept) continue;
-            if (g->reader[g->node[p].out].count < 2 || !all_readers_in(g, g->node[p].out, group)) continue;
+            if (p < 0 || g->node[p].group == group) continue;
+            const Node *before = &g->node[p];
+            bool row = before->kind == NODE_REDUCE && is_row_reduction(g, before); // another sum over the same rows
+            bool shared = before->kind == NODE_MAP && !before->kept && g->reader[before->out].count >= 2 &&
+                          all_readers_in(g, before->out, group); // a map that several members and nobody else read
+            if (!row && !shared) continue;
             if (try_row(g, group, p, true)) return true;
         }
     }

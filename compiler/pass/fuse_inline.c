@@ -64,7 +64,8 @@ static bool worth_inlining(const Graph *g, const Node *n, int cost) {
         const ExprList reads = *node_reads(g, r);
         int places = 0;
         for (int k = 0; k < reads.count; k++) places += reads.at[k]->tensor == n->out;
-        looks += (double)places * (double)r->iterations;
+        looks +=
+            (double)places * (double)(r->kind == NODE_CONTRACT ? n->elements : r->iterations); // packed, then reused
     }
     double repeats = looks / (double)(n->elements > 0 ? n->elements : 1);
     int large = large_inputs(g, n);

@@ -84,6 +84,7 @@ typedef struct Graph {
     VEC(Group) group;
     Numbers *reader;  // tensor -> nodes whose value reads it (rebuilt by graph_readers)
     Numbers *output;  // node -> nodes that depend on it directly, views looked through (graph_edges)
+    bool alias;       // maps between equal storages are views
     int *mark, stamp; // scratch for sets of tensors or groups: in the set when mark[i] == stamp
     int marks;
     int *in_place, *local_of, *buffer_of; // fuse_build.c, by tensor

@@ -4,7 +4,7 @@
 // state and scalars stay row-major), a row-major copy in front of every view whose source is stored otherwise, and for
 // every update a source that a COMPUTE or SCATTER equation of the job defines for that update alone. The meaning of the
 // equations does not change.
-#include "pass/pass.h"
+#include "pass/fuse_internal.h"
 
 #include <string.h>
 
@@ -219,12 +219,43 @@ static void tie_reads(Layout *l, const Equation *eq, const Expr *e) {
     if (!l->fixed[e->tensor] && !l->fixed[eq->out]) tie(l, e->tensor, eq->out);
 }
 
+// A sum whose only reader permutes its dimensions is stored the way the reader wants it: the permutation costs nothing.
+static void wishes_of_permutations(Layout *l) {
+    int tensors = l->p->tensor.count;
+    int *readers = NEW_ARRAY(l->p->arena, int, tensors);
+    bool *sum = NEW_ARRAY(l->p->arena, bool, tensors);
+    for (int i = 0; i < l->job->equation.count; i++) {
+        const Equation *eq = l->job->equation.at[i];
+        ExprList reads = {0};
+        expr_reads(l->p->arena, eq->value, &reads);
+        for (int r = 0; r < reads.count; r++) readers[reads.at[r]->tensor]++;
+        sum[eq->out] = eq->kind == EQ_COMPUTE && eq->reduce == REDUCE_SUM;
+    }
+    for (int i = 0; i < l->job->equation.count; i++) {
+        const Equation *eq = l->job->equation.at[i];
+        const Expr *e = eq->value;
+        if (eq->kind != EQ_COMPUTE || eq->reduce != REDUCE_NONE || e->op != OP_READ || e->rank != eq->free) continue;
+        if (e->rank < 3 || readers[e->tensor] != 1 || !sum[e->tensor] || l->fixed[e->tensor]) continue;
+        struct Wish w = {.tensor = e->tensor, .weight = tensor_elements(l->p, l->p->tensor.at[e->tensor])};
+        int found = 0;
+        for (int d = 0; d < e->rank; d++) {
+            int var;
+            if (!position_is_var(&e->position[d], &var)) break;
+            w.order[var] = d;
+            found++;
+        }
+        uint32_t seen = 0;
+        for (int v = 0; v < e->rank; v++) seen |= 1u << w.order[v];
+        if (found == e->rank && seen == (1u << e->rank) - 1) l->wish[l->wishes++] = w;
+    }
+}
+
 static void choose_orders(Program *p, Job *job) {
     int tensors = p->tensor.count;
     Layout l = {.p = p, .job = job};
     l.parent = NEW_ARRAY(p->arena, int, tensors);
     l.fixed = NEW_ARRAY(p->arena, bool, tensors);
-    l.wish = arena_alloc(p->arena, sizeof *l.wish * (size_t)(2 * job->equation.count + 1));
+    l.wish = arena_alloc(p->arena, sizeof *l.wish * (size_t)(3 * job->equation.count + 1));
     for (int t = 0; t < tensors; t++) {
         l.parent[t] = t;
         l.fixed[t] = p->tensor.at[t]->kind != TENSOR_TEMP;
@@ -243,6 +274,7 @@ static void choose_orders(Program *p, Job *job) {
         for (int w = 0; w < l.wishes; w++) product |= l.wish[w].tensor == eq->out && eq->reduce == REDUCE_SUM;
         if (!product) tie_reads(&l, eq, eq->value);
     }
+    wishes_of_permutations(&l);
     // Each set of tied tensors takes the order with the largest weight; the first among equals.
     for (int root = 0; root < tensors; root++) {
         if (find(&l, root) != root) continue;

@@ -22,7 +22,6 @@ typedef struct JobPlan {
     VEC(StmGroup) group;
     VEC(StmBuffer) buffer;
     VEC(StmStep) step;
-    VEC(int) owner; // buffer -> program tensor, or -1
     const char *error;
 } JobPlan;
 
@@ -46,11 +45,10 @@ static int64_t round64(int64_t n) {
     return (n + 63) / 64 * 64;
 }
 
-static int add_buffer(JobPlan *j, StmBuffer b, int owner) {
+static int add_buffer(JobPlan *j, StmBuffer b) {
     b.first = INT32_MAX;
     b.last = -1;
     vec_push(j->arena, &j->buffer, b);
-    vec_push(j->arena, &j->owner, owner);
     return j->buffer.count - 1;
 }
 
@@ -76,7 +74,7 @@ static int tensor_buffer(JobPlan *j, int tensor) {
         b.group = group_number(j, axis[0], axis[1]);
         b.bytes = round64(bytes);
     }
-    return j->buffer_of[tensor] = add_buffer(j, b, tensor);
+    return j->buffer_of[tensor] = add_buffer(j, b);
 }
 
 static void touch(JobPlan *j, int buffer, int step) {
@@ -107,7 +105,7 @@ static void add_call(JobPlan *j, const KernelCall *call) {
             axis[a] = e.axis;
         }
         StmBuffer b = {.tensor = -1, .group = group_number(j, axis[0], axis[1]), .bytes = round64(bytes)};
-        workspace[w] = add_buffer(j, b, -1);
+        workspace[w] = add_buffer(j, b);
     }
     for (int f = 0; f < code->phases; f++) {
         int arg[MAX_VARS * 4];

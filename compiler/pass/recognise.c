@@ -1,6 +1,7 @@
 // Recognition: which equations are maps, reductions, scatters, views and contractions (a large sum over a product of
 // two operands that each vary with result indices of their own), and what a kernel made of them is called.
 //
+// A map that finds its elements in place already counts as a view.
 // Requires Node.eq and Node.value; leaves Node.kind, role, product, scale and label. A contraction keeps its constant
 // factors out of the sum: they are applied once per result.
 #include "pass/fuse_internal.h"
@@ -112,6 +113,20 @@ static bool find_contraction(Graph *g, Node *n) {
     return true;
 }
 
+// A map that only permutes dimensions, into storage that holds the elements in the same places already: another name.
+static bool is_same_storage(const Graph *g, const Equation *eq) {
+    const Expr *e = eq->value;
+    if (eq->kind != EQ_COMPUTE || eq->reduce != REDUCE_NONE || e->op != OP_READ || e->rank != eq->free) return false;
+    const Tensor *from = g->program->tensor.at[e->tensor], *to = g->program->tensor.at[eq->out];
+    if (from->kind != TENSOR_TEMP || from->type != to->type) return false;
+    for (int i = 0; i < e->rank; i++) {
+        int var, d = from->order[i];
+        if (!position_is_var(&e->position[d], &var) || var != to->order[i]) return false;
+        if (!extent_same(from->dim[d], to->dim[var])) return false;
+    }
+    return true;
+}
+
 static bool has_window(Graph *g, const Expr *e) {
     ExprList reads = {0};
     expr_reads(g->arena, e, &reads);
@@ -124,7 +139,7 @@ static bool has_window(Graph *g, const Expr *e) {
 void recognise_node(Graph *g, Node *n) {
     const Equation *eq = n->eq;
     n->label = "map";
-    if (eq->kind == EQ_VIEW) {
+    if (eq->kind == EQ_VIEW || (g->alias && is_same_storage(g, eq))) {
         n->kind = NODE_VIEW;
         return;
     }

@@ -195,7 +195,8 @@ void pool_run(Pool *pool, PoolTask task, void *context, int64_t parts) {
         atomic_store_explicit(&pool->lane[t].stretch, first << 32 | last, memory_order_release);
     }
     atomic_fetch_add(&pool->generation, 1);
-    if (atomic_load(&pool->sleepers)) futex_wake(&pool->generation, MAX_THREADS);
+    int useful = units - 1 < MAX_THREADS ? (int)units - 1 : MAX_THREADS; // more threads would find nothing to do
+    if (atomic_load(&pool->sleepers)) futex_wake(&pool->generation, useful);
     work(pool, 0);
     for (int spins = 0;; spins++) {
         uint32_t left = atomic_load_explicit(&pool->left, memory_order_acquire);

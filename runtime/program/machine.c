@@ -14,7 +14,12 @@
 #include "../core/clock.h"
 #include "../core/strings.h"
 
-enum { HUGE_PAGE = 2 << 20, MOVE_PART = 256 << 10 };
+enum {
+    HUGE_PAGE = 2 << 20,
+    MOVE_PART = 256 << 10,
+    LIGHT_BYTES = 16 << 10, // below both limits a step takes about a microsecond, no more than sharing it would
+    LIGHT_FLOPS = 32 << 10,
+};
 
 static int64_t round_up(int64_t value, int64_t to) {
     return (value + to - 1) / to * to;
@@ -142,6 +147,7 @@ static Status fill_machine(Machine *m, const StmKernelEntry *kernels, Arena *are
             arguments += (size_t)job->step[s].args;
         }
         TRY(ARENA_NEW(arena, state->argument, arguments));
+        TRY(ARENA_NEW(arena, state->light, (size_t)job->steps + 1));
         TRY(ARENA_NEW(arena, state->group_base, (size_t)job->groups + 1));
     }
     TRY(lay_out_persistent(m));
@@ -176,7 +182,7 @@ Status machine_prepare(Machine *m, const StmJob *job, const int64_t *extent) {
     size_t axes = (size_t)m->plan->axes;
     if (m->prepared == job && memcmp(m->extent, extent, axes * sizeof *extent) == 0) return STATUS_OK;
     m->prepared = NULL;
-    m->dirty = true;
+    m->dirty = m->resized = true;
     if (axes) memcpy(m->extent, extent, axes * sizeof *extent);
     JobState *state = job_state(m, job);
     int64_t need = 0;
@@ -256,6 +262,27 @@ static int64_t buffer_bytes(const Machine *m, const StmJob *job, const StmBuffer
     return bytes;
 }
 
+// Puts the step's own extents behind the axes and gives the number of parts.
+static int64_t step_parts(const Machine *m, const StmStep *step, int64_t *extent) {
+    for (int i = 0; i < step->extents; i++) extent[m->plan->axes + i] = extent_of(step->extent[i], extent);
+    return (extent_of(step->parts, extent) + step->divide - 1) / step->divide;
+}
+
+// Operations of a step, from what the plan says of its kernel: at the bounds, with step extents of 1.
+static double step_flops(const Machine *m, const StmStep *step) {
+    double flops = (double)m->plan->kernel[step->kernel].flops;
+    for (int i = 0; i < step->extents; i++) flops *= (double)extent_of(step->extent[i], m->extent);
+    if (step->extents) return flops;
+    int64_t parts = step_parts(m, step, m->extent), bound = step_parts(m, step, m->bound);
+    return bound > 0 ? flops * (double)parts / (double)bound : 0;
+}
+
+static bool is_light(Machine *m, const StmJob *job, const StmStep *step) {
+    int64_t bytes = 0;
+    for (int a = 0; a < step->args; a++) bytes += buffer_bytes(m, job, &job->buffer[step->arg[a]]);
+    return bytes < LIGHT_BYTES && step->kind == STM_RUN && step_flops(m, step) < LIGHT_FLOPS;
+}
+
 static Status lay_out_arguments(Machine *m) {
     const StmJob *job = m->prepared;
     void **argument = job_state(m, job)->argument;
@@ -268,6 +295,9 @@ static Status lay_out_arguments(Machine *m) {
     for (int s = 0; s < job->steps; s++)
         for (int a = 0; a < job->step[s].args; a++)
             *argument++ = buffer_address(m, job, &job->buffer[job->step[s].arg[a]]);
+    JobState *state = job_state(m, job);
+    for (int s = 0; s < job->steps && m->resized; s++) state->light[s] = is_light(m, job, &job->step[s]);
+    m->resized = false;
     m->dirty = false;
     return STATUS_OK;
 }
@@ -299,25 +329,12 @@ static void run_move(void *context, int thread, int64_t first, int64_t last) {
     else memset(move->to + from, 0, (size_t)(to - from));
 }
 
-// Puts the step's own extents behind the axes and gives the number of parts.
-static int64_t step_parts(const Machine *m, const StmStep *step, int64_t *extent) {
-    for (int i = 0; i < step->extents; i++) extent[m->plan->axes + i] = extent_of(step->extent[i], extent);
-    return (extent_of(step->parts, extent) + step->divide - 1) / step->divide;
-}
-
-// Operations of a step, from what the plan says of its kernel: at the bounds, with step extents of 1.
-static double step_flops(const Machine *m, const StmStep *step) {
-    double flops = (double)m->plan->kernel[step->kernel].flops;
-    for (int i = 0; i < step->extents; i++) flops *= (double)extent_of(step->extent[i], m->extent);
-    if (step->extents) return flops;
-    int64_t parts = step_parts(m, step, m->extent), bound = step_parts(m, step, m->bound);
-    return bound > 0 ? flops * (double)parts / (double)bound : 0;
-}
-
-static void run_step(Machine *m, const StmJob *job, const StmStep *step, void **argument) {
+static void run_step(Machine *m, const StmJob *job, const StmStep *step, bool light, void **argument) {
     if (step->kind == STM_RUN) {
         KernelCall call = {m, m->kernel[step->kernel], argument};
-        pool_run(m->pool, run_kernel, &call, step_parts(m, step, m->extent));
+        int64_t parts = step_parts(m, step, m->extent);
+        if (light) run_kernel(&call, 0, 0, parts);
+        else pool_run(m->pool, run_kernel, &call, parts);
         return;
     }
     Move move = {.to = argument[0], .bytes = buffer_bytes(m, job, &job->buffer[step->arg[0]])};
@@ -333,11 +350,11 @@ Status machine_run(Machine *m) {
     for (int s = 0; s < job->steps; s++) {
         const StmStep *step = &job->step[s];
         if (!m->profile) {
-            run_step(m, job, step, state->argument + state->first[s]);
+            run_step(m, job, step, state->light[s], state->argument + state->first[s]);
             continue;
         }
         int64_t start = clock_ns();
-        run_step(m, job, step, state->argument + state->first[s]);
+        run_step(m, job, step, state->light[s], state->argument + state->first[s]);
         StepTime *time = &state->time[s];
         time->ns += clock_ns() - start;
         time->calls++;

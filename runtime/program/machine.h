@@ -20,6 +20,7 @@ typedef struct StepTime {
 typedef struct JobState {
     void **argument;     // arguments of all steps, one after another
     int64_t *first;      // [steps] where a step's arguments start
+    bool *light;         // [steps] too little work to share: run by the calling thread alone
     int64_t *group_base; // [groups] offset in the arena
     StepTime *time;      // [steps] when profiling
 } JobState;
@@ -40,7 +41,8 @@ typedef struct Machine {
     char *scratch;       // [threads][scratch_stride]
     int64_t scratch_stride;
     const StmJob *prepared;
-    bool dirty; // pointers or extents changed since the arguments were laid out
+    bool dirty;   // pointers or extents changed since the arguments were laid out
+    bool resized; // extents changed since the steps were weighed
     bool profile;
 } Machine;
 

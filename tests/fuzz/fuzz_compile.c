@@ -197,6 +197,37 @@ static void feed_explosions(Run *run, const void *what) {
         "option p = 1 net p(x) -> y[4] { y = x }",
         "optimizer o : p[..] { p <- p } net p(x) -> y[4] { y = x }",
         "schedule s = s() net p(x) -> y[4] { y = s() * x }",
+        "net p(x) -> y { y = sum[i] (if 1 < 2 then x[i] else z[i]) ^ 2 ^ 2 ^ 2 ^ 2 }",
+        "function f(x) = x * x  function g(x) = f(f(f(f(f(f(f(f(x))))))))  function h(x) = g(g(g(g(g(g(g(g(x))))))))"
+        "net p(x) -> y { y = sum[i] h(x[i]) * h(h(x[i])) }",
+        "net p(x) -> y[4] { y[i] = x[i] + sum[..] x[..] }",
+        "net p(x) -> y[4] { y[i] = sum[i] x[i] }",
+        "net p(x) -> y[4] { y[i] = sum[j < i] x[j] }",
+        "net p(x) -> y[4] { y[i < uniform(x, x)] = x[i] }",
+        "net p(x) -> y[4] { y = exp(\"a\") + x[\"a\"] }",
+        "net p(x) -> y[4] { y[i] = exp(\"a\") }",
+        "net p(x) -> y[4] { y[i] = \"a\" where x[i] > 0 else 1 }",
+        "net p(x) -> y[4] { y = \"a\" where 1 < 2 else 1 }",
+        "net p(x) -> y[4] { y = [x, x]  a, b = (x, x)  a, b = [x, x] }",
+        "net p(x) -> y[4] { training = x  y = if training then x else x }",
+        "net p(x) -> y[4] { y = x  x[i] = y[i]  y <- x }",
+        "net p(x) -> y[4] { state s = 1  for i in 0 .. 3 { s <- s + i }  y = x * s }",
+        "net p(x) -> y[4] { state s[4] = s  param q[4] ~ q  y = x * s }",
+        "net p(x) -> y[4] { a.b.c.d: linear(4)(x)  y = x |> \"a\" |> b }",
+        "net p(x) -> y[4] { m = linear  y = x |> a: m(4) |> b: m(4) |> m }",
+        "net p(x) -> y[4] { m = a: linear(4)  n = b: m  y = x |> n }",
+        "net p(x) -> y[4] { y = linear(4)(x)(x)(x) }",
+        "net p(x) -> y[4] { y[(i)] = x[(i)] }",
+        "net p(x) -> y[4] { y[i] = x[((i))] + x[-(-i)] + x[i % 4 // 2 % 3] }",
+        "net p(x) -> y[4] { y[i] = x[i + 2147483647 * 2 * int(x[i])] }",
+        "function f(a[i], b[i]) -> y[i] { y = a + b } net p(x) -> y[4] { z[i < 3] = 1  y = f(x, z) }",
+        "function f(a[n, n]) -> y[n] { y[i] = a[i, i] } net p(x) -> y[4] { z[i < 3, j < 4] = 1  y = f(z) }",
+        "function f(a[2 * n]) -> y[n] { y[i] = a[i] } net p(x) -> y[2] { y = f(x) }",
+        "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { z[i] = e[i, 0] + x[i]  y = x }",
+        "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { z[(i j)] = e[i, j]  w[i < 4, j] = z[(i j)] y = w[0, 0] * x }",
+        "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { y[j] = mean[i where e[i, j] > 0] e[i, j] }",
+        "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { y[j] = sum[i, k] e[i, j] * e[k, j] * extent(i) }",
+        "axis d = dynamic input e : f32[d, d, d] net p(x) -> y[4] { y[j] = x[j] * sum[i, k, l] e[i, k, l] }",
         "schedule s { factor = x } net p(x) -> y[4] { y = s() * x }",
     };
     (void)what;
@@ -205,7 +236,7 @@ static void feed_explosions(Run *run, const void *what) {
         int n = snprintf(whole, sizeof whole,
                          "use nn, optim\ninput x : f32[4]\n%s\nmodule tail : x[..] -> y[..] { param w[..] ~ 1 y = x * w }\n"
                          "predict { output y = p(x) }\n"
-                         "train { loss = mean(tail(p(x))) optimizer = adamw() clip = norm(1) }\n"
+                         "train { loss = mean(tail(p(x))) if 1 < 2 { optimizer = adamw() } clip = norm(1) }\n"
                          "test \"t\" { x[i < 4] = i  y = p(x)  check gradients of y }\n",
                          text[i]);
         snprintf(name, sizeof name, "explosion %zu", i);

@@ -72,7 +72,8 @@ void harness_write(Harness *h, int tensor, const double *values) {
         case STM_F64: ((double *)data)[i] = values[i]; break;
         case STM_I32: ((int32_t *)data)[i] = (int32_t)values[i]; break;
         case STM_I64: ((int64_t *)data)[i] = (int64_t)values[i]; break;
-        case STM_U8: case STM_BOOL: ((uint8_t *)data)[i] = (uint8_t)values[i]; break;
+        case STM_U8:
+        case STM_BOOL: ((uint8_t *)data)[i] = (uint8_t)values[i]; break;
         }
     }
 }
@@ -111,5 +112,6 @@ void tally_check(Tally *tally, const char *what, double found, double limit) {
     bool good = found <= limit; // false for NaN
     tally->passed += good;
     tally->failed += !good;
-    if (!good || tally->verbose) printf("%s %s%s: %.2g (limit %.2g)\n", good ? "ok    " : "FAILED", tally->prefix, what, found, limit);
+    if (!good || tally->verbose)
+        printf("%s %s%s: %.2g (limit %.2g)\n", good ? "ok    " : "FAILED", tally->prefix, what, found, limit);
 }

@@ -1,5 +1,6 @@
-// What the parity tests share: a compiled program (stm_plan_text, stm_kernels) on a Machine, its tensors as doubles, and the
-// tally. Everything that cannot go on (no memory, a tensor that the program must have is missing) prints why and exits 1.
+// What the parity tests share: a compiled program (stm_plan_text, stm_kernels) on a Machine, its tensors as
+// doubles, and the tally. Everything that cannot go on (no memory, a tensor that the program must have is
+// missing) prints why and exits 1.
 #pragma once
 
 #include "../../runtime/core/arena.h"
@@ -35,15 +36,17 @@ int harness_find(const Harness *h, StmTensorKind kind, const char *name);
 int harness_need(const Harness *h, StmTensorKind kind, const char *name);
 int64_t harness_elements(const Harness *h, int tensor);
 
-// Writes an input, parameter or state from `values` (converted to its type), reads any of them back as doubles. Inputs get a
-// block of their own, bound for all following runs. The result of harness_read is the caller's to free.
+// Writes an input, parameter or state from `values` (converted to its type), reads any of them back as
+// doubles. Inputs get a block of their own, bound for all following runs. The result of harness_read is the
+// caller's to free.
 void harness_write(Harness *h, int tensor, const double *values);
 double *harness_read(const Harness *h, int tensor);
 
 // A scalar by name; one that the program does not use is left alone.
 void harness_scalar(Harness *h, const char *name, double value);
 
-// Prepares and runs a job; output `name` of the job run last as doubles (caller frees), its number of elements in `count`.
+// Prepares and runs a job; output `name` of the job run last as doubles (caller frees), its number of
+// elements in `count`.
 void harness_run(Harness *h, const char *job);
 double *harness_output(const Harness *h, const char *name, int64_t *count);
 

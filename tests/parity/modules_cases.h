@@ -1,8 +1,10 @@
-// How every case of modules.safetensors is written in stmc: one recipe per case, shared by modules_spec.c (which makes a spec of
-// a family's recipes, with the shapes of the recording) and modules_test.c (which runs and compares it).
+// How every case of modules.safetensors is written in stmc: one recipe per case, shared by modules_spec.c
+// (which makes a spec of a family's recipes, with the shapes of the recording) and modules_test.c (which runs
+// and compares it).
 //
-// In a recipe `$` stands for the case's name with `_` for `.`: $x is the recorded input x, $y the recorded output y, and
-// `$: linear(3)` gives the recorded parameters their names. An optimizer's recipe is the optimizer, a schedule's the rate.
+// In a recipe `$` stands for the case's name with `_` for `.`: $x is the recorded input x, $y the recorded
+// output y, and `$: linear(3)` gives the recorded parameters their names. An optimizer's recipe is the
+// optimizer, a schedule's the rate.
 #pragma once
 
 #include <stddef.h>
@@ -27,21 +29,11 @@ static inline void recipe_id(const char *name, char id[RECIPE_ID]) {
 }
 
 static const Preamble preambles[] = {
-    {"layers",
-     "use nn\n"
-     "# A convolution whose kernel, stride, margin and dilation differ between rows and columns.\n"
-     "module conv2d_uneven(out, kh, kw, sh, sw, ph, pw, dh, dw, groups)\n"
-     "    : x[b, in, h, w] -> y[b, out, rows, columns] {\n"
-     "    rows = (h + 2 * ph - dh * (kh - 1) - 1) // sh + 1\n"
-     "    columns = (w + 2 * pw - dw * (kw - 1) - 1) // sw + 1\n"
-     "    param weight[out, in // groups, kh, kw] ~ 0\n"
-     "    param bias[out] ~ 0\n"
-     "    y[b, (g < groups, o), i, j] = (sum[c, u, v] x[b, (g c), i*sh + u*dh - ph, j*sw + v*dw - pw]\n"
-     "        * weight[(g o), c, u, v]) + bias[(g o)]\n"
-     "}\n"},
+    {"layers", "use nn\n"},
     {"pools", "use nn\n"},
     {"norms", "use nn\n"},
-    {"norms_eval", "use \"nn_eval.stm\"\n"}, // stdlib/nn.stm with `if false` for `if training`: made by run.sh
+    // stdlib/nn.stm with `if false` for `if training`, made by run.sh
+    {"norms_eval", "use \"nn_eval.stm\"\n"},
     {"activations", "use nn\n"},
     {"losses",
      "use nn, loss\n"
@@ -61,44 +53,46 @@ static const Preamble preambles[] = {
     {"schedules",
      "use schedule\n"
      "schedule multistep(first, second, gamma) = gamma ^ (float(epoch >= first) + float(epoch >= second))\n"},
-    {"metrics",
-     "use metric\n"
-     "function as_row(x[n, k]) -> y[1, m] {\n"
-     "    m = n * k\n"
-     "    y[z < 1, (n k)] = x[n, k]\n"
-     "}\n"
-     "function as_column(x[n, k]) -> y[m, 1] {\n"
-     "    m = n * k\n"
-     "    y[(n k), z < 1] = x[n, k]\n"
-     "}\n"
-     "function only(x[1]) -> y { y = x[0] }\n"
-     "function ratio(r[n], defined[n]) -> y[n] { y[n] = r[n] / defined[n] }  # not a number where undefined, as SciPy\n"},
+    {"metrics", "use metric\n"
+                "function as_row(x[n, k]) -> y[1, m] {\n"
+                "    m = n * k\n"
+                "    y[z < 1, (n k)] = x[n, k]\n"
+                "}\n"
+                "function as_column(x[n, k]) -> y[m, 1] {\n"
+                "    m = n * k\n"
+                "    y[(n k), z < 1] = x[n, k]\n"
+                "}\n"
+                "function only(x[1]) -> y { y = x[0] }\n"
+                "function ratio(r[n], defined[n]) -> y[n] { y[n] = r[n] / defined[n] }  # else NaN, as SciPy\n"},
 };
 
-// The metrics, for each of the three tables.
-#define METRICS(table)                                                                                                             \
-    {"metrics", "metric.pearson." table,                                                                                           \
-     "$r, $d = pearson_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                                                   \
-     "    $s, $e = pearson_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                                                   \
-     "    $all = pearson_all($prediction, $target)"},                                                                              \
-        {"metrics", "metric.spearman." table,                                                                                      \
-         "$r, $d = spearman_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                                              \
-         "    $s, $e = spearman_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                                              \
-         "    $u, $f = spearman_rows(as_row($prediction), as_row($target))  $all = only(ratio($u, $f))"},                          \
-        {"metrics", "metric.r2." table,                                                                                            \
-         "$axis0 = r2_columns($prediction, $target)\n"                                                                             \
-         "    $axis1 = r2_columns(transpose($prediction), transpose($target))\n"                                                   \
-         "    $all = only(r2_columns(as_column($prediction), as_column($target)))"},                                               \
-        {"metrics", "metric.mse." table,                                                                                           \
-         "$axis0 = mse_columns($prediction, $target)\n"                                                                            \
-         "    $axis1 = mse_columns(transpose($prediction), transpose($target))\n"                                                  \
-         "    $all = mean_squared_error($prediction, $target)"},                                                                   \
-    {                                                                                                                              \
-        "metrics", "metric.mae." table,                                                                                            \
-            "$axis0 = mae_columns($prediction, $target)\n"                                                                         \
-            "    $axis1 = mae_columns(transpose($prediction), transpose($target))\n"                                               \
-            "    $all = mean_absolute_error($prediction, $target)"                                                                 \
+// The metrics of one of the three tables.
+#define METRICS(table)                                                                                       \
+    {"metrics", "metric.pearson." table, METRIC_PEARSON},                                                    \
+        {"metrics", "metric.spearman." table, METRIC_SPEARMAN}, {"metrics", "metric.r2." table, METRIC_R2},  \
+        {"metrics", "metric.mse." table, METRIC_MSE}, {                                                      \
+        "metrics", "metric.mae." table, METRIC_MAE                                                           \
     }
+#define METRIC_PEARSON                                                                                       \
+    "$r, $d = pearson_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                              \
+    "    $s, $e = pearson_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                              \
+    "    $all = pearson_all($prediction, $target)"
+#define METRIC_SPEARMAN                                                                                      \
+    "$r, $d = spearman_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                             \
+    "    $s, $e = spearman_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                             \
+    "    $u, $f = spearman_rows(as_row($prediction), as_row($target))  $all = only(ratio($u, $f))"
+#define METRIC_R2                                                                                            \
+    "$axis0 = r2_columns($prediction, $target)\n"                                                            \
+    "    $axis1 = r2_columns(transpose($prediction), transpose($target))\n"                                  \
+    "    $all = only(r2_columns(as_column($prediction), as_column($target)))"
+#define METRIC_MSE                                                                                           \
+    "$axis0 = mse_columns($prediction, $target)\n"                                                           \
+    "    $axis1 = mse_columns(transpose($prediction), transpose($target))\n"                                 \
+    "    $all = mean_squared_error($prediction, $target)"
+#define METRIC_MAE                                                                                           \
+    "$axis0 = mae_columns($prediction, $target)\n"                                                           \
+    "    $axis1 = mae_columns(transpose($prediction), transpose($target))\n"                                 \
+    "    $all = mean_absolute_error($prediction, $target)"
 
 static const Recipe recipes[] = {
     {"layers", "linear.rank2", "$y = $x |> $: linear(3)"},
@@ -109,18 +103,20 @@ static const Recipe recipes[] = {
     {"layers", "conv2d.valid", "$y = $x |> $: conv2d(3)"},
     {"layers", "conv2d.one", "$y = $x |> $: conv2d(3, kernel = 1)"},
     {"layers", "conv2d.stride", "$y = $x |> $: conv2d(4, stride = 2, pad = 1)"},
-    {"layers", "conv2d.uneven", "$y = $x |> $: conv2d_uneven(3, 2, 5, 2, 3, 1, 2, 1, 1, 1)"},
+    {"layers", "conv2d.uneven",
+     "$y = $x |> $: conv2d(3, kernel = 2, kernel_w = 5, stride = 2, stride_w = 3, pad = 1, pad_w = 2)"},
     {"layers", "conv2d.dilation", "$y = $x |> $: conv2d(3, pad = 2, dilation = 2)"},
     {"layers", "conv2d.groups", "$y = $x |> $: conv2d(6, pad = 1, groups = 2)"},
     {"layers", "conv2d.depthwise", "$y = $x |> $: depthwise2d(pad = 1)"},
-    {"layers", "conv2d.all", "$y = $x |> $: conv2d_uneven(6, 3, 2, 2, 1, 1, 2, 2, 3, 2)"},
+    {"layers", "conv2d.all",
+     "$y = $x |> $: conv2d(6, kernel = 3, kernel_w = 2, stride = 2, stride_w = 1, pad = 1, pad_w = 2,\n"
+     "        dilation = 2, dilation_w = 3, groups = 2)"},
     {"layers", "conv2d.tiny", "$y = $x |> $: conv2d(1, pad = 1)"},
     {"layers", "embedding", "$y = $index |> $: embedding(6, 3)"},
 
     {"pools", "maxpool2d.half", "$y = $x |> maxpool2d"},
     {"pools", "maxpool2d.overlap", "$y = $x |> maxpool2d(3, stride = 2, pad = 1)"},
-    {"pools", "maxpool2d.uneven",
-     "$y[b, c, i, j] = max[u < 2, v < 3 where 2*j + v - 1 >= 0 and 2*j + v - 1 < 8] $x[b, c, i + u, 2*j + v - 1]"},
+    {"pools", "maxpool2d.uneven", "$y = $x |> maxpool2d(2, stride = 1, size_w = 3, stride_w = 2, pad_w = 1)"},
     {"pools", "maxpool2d.ties", "$y = $x |> maxpool2d"},
     {"pools", "avgpool2d.half", "$y = $x |> avgpool2d"},
     {"pools", "avgpool2d.pad_counted", "$y = $x |> avgpool2d(3, stride = 2, pad = 1)"},
@@ -137,8 +133,7 @@ static const Recipe recipes[] = {
     {"norms", "layernorm.two", "$y = $x |> $: layernorm2"},
     {"norms", "groupnorm.two", "$y = $x |> $: groupnorm(2)"},
     {"norms", "groupnorm.instance", "$y = $x |> $: groupnorm(3)"},
-    {"norms", "groupnorm.one",
-     "$a[b, c, i, j < 1] = $x[b, c, i]\n    $z = $a |> $: groupnorm(1)\n    $y[b, c, i] = $z[b, c, i, 0]"},
+    {"norms", "groupnorm.one", "$y = $x |> $: groupnorm(1)"},
     {"norms_eval", "batchnorm1d.eval", "$y = $x |> $: batchnorm1d"},
     {"norms_eval", "batchnorm2d.eval", "$y = $x |> $: batchnorm2d"},
 
@@ -190,9 +185,11 @@ static const Recipe recipes[] = {
     {"optimizers", "optim.adam.decay", "adam(lr = 0.05, weight_decay = 0.1)"},
     {"optimizers", "optim.adam.amsgrad", "adam(lr = 0.05, amsgrad = true)"},
     {"optimizers", "optim.adamw", "adamw(lr = 0.05, weight_decay = 0.1)"},
-    {"optimizers", "optim.adamw.betas", "adamw(lr = 0.05, beta1 = 0.8, beta2 = 0.95, eps = 1e-6, weight_decay = 0.01)"},
+    {"optimizers", "optim.adamw.betas",
+     "adamw(lr = 0.05, beta1 = 0.8, beta2 = 0.95, eps = 1e-6, weight_decay = 0.01)"},
     {"optimizers", "optim.rmsprop", "rmsprop(lr = 0.02)"},
-    {"optimizers", "optim.rmsprop.momentum", "rmsprop(lr = 0.02, alpha = 0.9, momentum = 0.5, weight_decay = 0.1)"},
+    {"optimizers", "optim.rmsprop.momentum",
+     "rmsprop(lr = 0.02, alpha = 0.9, momentum = 0.5, weight_decay = 0.1)"},
     {"optimizers", "optim.rmsprop.centered", "rmsprop(lr = 0.02, alpha = 0.9, centered = true)"},
     {"optimizers", "optim.adagrad", "adagrad(lr = 0.1)"},
     {"optimizers", "optim.adagrad.decay", "adagrad(lr = 0.1, lr_decay = 0.05, weight_decay = 0.1)"},
@@ -207,13 +204,15 @@ static const Recipe recipes[] = {
     {"schedules", "schedule.exponential", "$lr = 2e-3 * exponential(0.8)"},
     {"schedules", "schedule.cosine", "$lr = 2e-3 * cosine_wave(20, lowest = 0.1)"},
     {"schedules", "schedule.cosine.hevisum",
-     "$lr = 1e-3 * cosine_wave(30, lowest = 1e-3)\n    $lr_clamped = 1e-3 * cosine(over = 30, lowest = 1e-3)"},
+     "$lr = 1e-3 * cosine_wave(30, lowest = 1e-3)\n    $lr_clamped = 1e-3 * cosine(over = 30, lowest = "
+     "1e-3)"},
     {"schedules", "schedule.linear", "$lr = 2e-3 * ramp(0.1, 5)"},
     {"schedules", "schedule.onecycle",
      "$lr = 2e-3 * one_cycle(share = 0.2, divide = 10, last_divide = 10)\n"
      "    $beta1 = 0.95 - 0.1 * one_cycle_at(epoch, 19, 99, 0, 0)"},
     {"schedules", "schedule.cyclic", "$lr = 2e-3 * cyclic(3, 0.25)"},
-    {"schedules", "schedule.plateau", "$lr = 2e-3 * plateau(by = 0.5, patience = 2, threshold = 1e-4, lowest = 0.15)"},
+    {"schedules", "schedule.plateau",
+     "$lr = 2e-3 * plateau(by = 0.5, patience = 2, threshold = 1e-4, lowest = 0.15)"},
     {"schedules", "schedule.warmup_cosine", "$lr = 1e-4 * warmup(10) * cosine(start = 10, lowest = 0.01)"},
 
     METRICS("plain"),

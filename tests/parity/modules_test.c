@@ -1,9 +1,11 @@
-// One family of modules.safetensors, compiled by stmc (the spec is modules_spec.c's), against the recording: outputs in
-// prediction and training, every gradient, running statistics, optimiser trajectories, rates of schedules.
+// One family of modules.safetensors, compiled by stmc (the spec is modules_spec.c's), against the recording:
+// outputs in prediction and training, every gradient, running statistics, optimiser trajectories, rates of
+// schedules.
 //
 // usage: modules_test DIRECTORY FAMILY [-v]
 //
-// Compared relative to the largest recorded element: 1e-12 in f64, 1e-5 in f32. Not-a-number must meet not-a-number.
+// Compared relative to the largest recorded element: 1e-12 in f64, 1e-5 in f32. Not-a-number must meet
+// not-a-number.
 #include "harness.h"
 #include "modules_cases.h"
 #include "reference.h"
@@ -46,18 +48,21 @@ static double relative_difference(const double *found, const double *expected, i
     return worst > 0 ? worst / largest : 0;
 }
 
-static void compare(Test *t, const char *key, const char *from, const double *found, int64_t count, const double *expected,
-                    int64_t expected_count) {
+static void compare(Test *t, const char *key, const char *from, const double *found, int64_t count,
+                    const double *expected, int64_t expected_count) {
     char what[320];
     snprintf(what, sizeof what, "%s%s%s", key, *from ? ", " : "", from);
-    tally_check(&t->tally, what, count == expected_count ? relative_difference(found, expected, count) : NAN, t->limit);
+    tally_check(&t->tally, what, count == expected_count ? relative_difference(found, expected, count) : NAN,
+                t->limit);
 }
 
 // "CASE/GROUP/WHAT" of a tensor of this case: its group (copied) and WHAT; false for other cases.
 static bool split(const ReferenceTensor *tensor, const char *name, char group[32], const char **what) {
     size_t n = strlen(name);
     const char *rest = tensor->name + n + 1, *slash;
-    if (strncmp(tensor->name, name, n) || tensor->name[n] != '/' || !(slash = strchr(rest, '/')) || slash - rest > 31) return false;
+    if (strncmp(tensor->name, name, n) || tensor->name[n] != '/' || !(slash = strchr(rest, '/')) ||
+        slash - rest > 31)
+        return false;
     memcpy(group, rest, (size_t)(slash - rest));
     group[slash - rest] = 0;
     *what = slash + 1;
@@ -74,7 +79,8 @@ static int find_any(const Test *t, const char *name) {
 }
 
 // Calls `visit` for each tensor of each case of the family.
-typedef void (*Visit)(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group, const char *what);
+typedef void (*Visit)(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
+                      const char *group, const char *what);
 
 static void each(Test *t, Visit visit) {
     for (int r = 0; r < RECIPES; r++) {
@@ -98,12 +104,15 @@ static void write_tensor(Test *t, const char *name, const ReferenceTensor *from)
     free(values);
 }
 
-static void give(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group, const char *what) {
+static void give(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
+                 const char *group, const char *what) {
     (void)recipe;
     char name[256];
     if (!strcmp(group, "input")) snprintf(name, sizeof name, "%s_%s", id, what);
-    else if (!strcmp(group, "param") || !strcmp(group, "before")) snprintf(name, sizeof name, "%s.%s", id, what);
-    else if (!strcmp(group, "cotangent") && (tensor->rank > 1 || tensor->count > 1)) snprintf(name, sizeof name, "%s_%s_cotangent", id, what);
+    else if (!strcmp(group, "param") || !strcmp(group, "before"))
+        snprintf(name, sizeof name, "%s.%s", id, what);
+    else if (!strcmp(group, "cotangent") && (tensor->rank > 1 || tensor->count > 1))
+        snprintf(name, sizeof name, "%s_%s_cotangent", id, what);
     else return;
     write_tensor(t, name, tensor);
 }
@@ -122,8 +131,8 @@ static bool training_only(const char *name) {
     return !strncmp(name, "batchnorm", 9) && !strstr(name, ".eval");
 }
 
-static void after_predict(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
-                          const char *what) {
+static void after_predict(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
+                          const char *group, const char *what) {
     char name[256];
     int64_t count;
     if (strcmp(group, "output") || training_only(recipe->name)) return;
@@ -134,15 +143,16 @@ static void after_predict(Test *t, const Recipe *recipe, const char *id, const R
     free(found);
 }
 
-static void after_train(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
-                        const char *what) {
+static void after_train(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
+                        const char *group, const char *what) {
     (void)recipe;
     char name[256];
     if (!strcmp(group, "output")) {
         snprintf(name, sizeof name, "%s_%s_kept", id, what);
         compare_state(t, tensor, name, "train");
     } else if (!strcmp(group, "grad")) {
-        snprintf(name, sizeof name, "optimizer.%s_%s.gradient", id, what); // of an input that is a parameter here
+        snprintf(name, sizeof name, "optimizer.%s_%s.gradient", id,
+                 what); // of an input that is a parameter here
         if (find_any(t, name) < 0) snprintf(name, sizeof name, "optimizer.%s.%s.gradient", id, what);
         compare_state(t, tensor, name, "");
     } else if (!strcmp(group, "after")) {
@@ -161,7 +171,8 @@ static void test_modules(Test *t) {
     each(t, after_train);
 }
 
-// ---- optimisers ------------------------------------------------------------------------------------------------
+// ---- optimisers
+// ------------------------------------------------------------------------------------------------
 
 static const ReferenceTensor *need(const Test *t, const Recipe *recipe, const char *what) {
     char key[256];
@@ -171,8 +182,8 @@ static const ReferenceTensor *need(const Test *t, const Recipe *recipe, const ch
     return tensor;
 }
 
-static void optimizer_start(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
-                            const char *what) {
+static void optimizer_start(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
+                            const char *group, const char *what) {
     char name[256];
     if (!strcmp(group, "output") && !strcmp(what, "w")) { // row 0
         snprintf(name, sizeof name, "%s_w", id);
@@ -187,8 +198,8 @@ static void optimizer_start(Test *t, const Recipe *recipe, const char *id, const
     (void)recipe;
 }
 
-static void optimizer_state(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
-                            const char *what) {
+static void optimizer_state(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
+                            const char *group, const char *what) {
     (void)recipe;
     char name[256];
     if (strcmp(group, "after") || !strcmp(what, "step")) return; // the program has one step count for all
@@ -227,15 +238,17 @@ static void test_optimizers(Test *t) {
         if (strcmp(recipes[r].family, t->family)) continue;
         const ReferenceTensor *w = need(t, &recipes[r], "output/w"), *f = need(t, &recipes[r], "output/loss");
         compare(t, w->name, "", path[r], (STEPS + 1) * N, w->data, w->count);
-        compare(t, f->name, "", loss[r], STEPS, f->data, f->count - 1); // the last is of weights after the last step
+        compare(t, f->name, "", loss[r], STEPS, f->data,
+                f->count - 1); // the last is of weights after the last step
     }
     each(t, optimizer_state);
 }
 
-// ---- schedules: two steps an epoch, which must see the same rate ----------------------------------------------------
+// ---- schedules: two steps an epoch, which must see the same rate
+// ----------------------------------------------------
 
-static void schedule_rates(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
-                           const char *what) {
+static void schedule_rates(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
+                           const char *group, const char *what) {
     Harness *p = &t->program;
     char name[256], key[256];
     if (strcmp(group, "output")) return;
@@ -259,8 +272,10 @@ static void schedule_rates(Test *t, const Recipe *recipe, const char *id, const 
             free(rate);
         }
     }
-    compare(t, tensor->name, "first step of each epoch", rates[0], tensor->count, tensor->data, tensor->count);
-    compare(t, tensor->name, "second step of each epoch", rates[1], tensor->count, tensor->data, tensor->count);
+    compare(t, tensor->name, "first step of each epoch", rates[0], tensor->count, tensor->data,
+            tensor->count);
+    compare(t, tensor->name, "second step of each epoch", rates[1], tensor->count, tensor->data,
+            tensor->count);
 }
 
 int main(int argc, char **argv) {
@@ -275,7 +290,8 @@ int main(int argc, char **argv) {
     harness_start(&test.program, 2);
     bool f64 = test.program.plan->real == STM_F64;
     test.limit = f64 ? 1e-12 : 1e-5;
-    snprintf(prefix, sizeof prefix, "%s %s: ", type_name(test.program.plan->real), isa_name(test.program.machine->isa));
+    snprintf(prefix, sizeof prefix, "%s %s: ", type_name(test.program.plan->real),
+             isa_name(test.program.machine->isa));
     test.tally.prefix = prefix;
     test.tally.verbose = argc > 3 && !strcmp(argv[3], "-v");
     harness_scalar(&test.program, "seed", 1);

@@ -1,23 +1,35 @@
-// Generated loop code against the reference runner: hand-built kernels of every kind that the fuser makes, at odd sizes, size 1
-// and size 0, static and dynamic, permuted storage orders, all instruction sets, any cut of the parts.
+// Generated loop code against the reference runner: hand-built kernels of every kind that the fuser makes, at odd
+// sizes, size 1 and size 0, static and dynamic, permuted storage orders, all instruction sets, any cut of the parts.
 #include "kernel_make.h"
 
 enum { SPOT, GENE };
 
 typedef VEC(Kernel *) Kernels;
 
-static Extent fixed(int64_t n) { return extent_of(n); }
-static Extent dynamic(int axis) { return (Extent){1, axis}; }
+static Extent fixed(int64_t n) {
+    return extent_of(n);
+}
+static Extent dynamic(int axis) {
+    return (Extent){1, axis};
+}
 
-static Expr *real(Make *m, double x) { return expr_const(m->job, x, T_REAL); }
-static Expr *op2(Make *m, ScalarOp op, Expr *a, Expr *b) { return expr_op(m->job, op, a, b, NULL); }
-static Expr *op1(Make *m, ScalarOp op, Expr *a) { return expr_op(m->job, op, a, NULL, NULL); }
+static Expr *real(Make *m, double x) {
+    return expr_const(m->job, x, T_REAL);
+}
+static Expr *op2(Make *m, ScalarOp op, Expr *a, Expr *b) {
+    return expr_op(m->job, op, a, b, NULL);
+}
+static Expr *op1(Make *m, ScalarOp op, Expr *a) {
+    return expr_op(m->job, op, a, NULL, NULL);
+}
 
-static const char *named(Arena *a, const char *base, int i) { return arena_format(a, "%s_%d", base, i); }
+static const char *named(Arena *a, const char *base, int i) {
+    return arena_format(a, "%s_%d", base, i);
+}
 
 // y[a, b, c] = x[a, b, c] * s[] + z[b] over three extents and a storage order each
-static void add_map(Arena *a, Program *p, Kernels *out, const Extent *e, const int *order_x, const int *order_y, bool bias,
-                    int i) {
+static void add_map(Arena *a, Program *p, Kernels *out, const Extent *e, const int *order_x, const int *order_y,
+                    bool bias, int i) {
     Make m = make_open(a, p, named(a, "map", i));
     int v[3];
     for (int d = 0; d < 3; d++) v[d] = make_var(&m, e[d].count, e[d].axis);
@@ -50,7 +62,8 @@ static void add_rows(Arena *a, Program *p, Kernels *out, Extent rows, Extent col
 }
 
 // statistics per channel of x[b, c, i, j] under a storage order: mean and mean square, then both stored
-static void add_channels(Arena *a, Program *p, Kernels *out, Extent batch, int channels, int side, const int *order, int i) {
+static void add_channels(Arena *a, Program *p, Kernels *out, Extent batch, int channels, int side, const int *order,
+                         int i) {
     Make m = make_open(a, p, named(a, "channels", i));
     Extent dim[4] = {batch, fixed(channels), fixed(side), fixed(side)};
     int c = make_var(&m, channels, -1);
@@ -58,13 +71,15 @@ static void add_channels(Arena *a, Program *p, Kernels *out, Extent batch, int c
     int b = make_var(&m, batch.count, batch.axis), u = make_var(&m, side, -1), w = make_var(&m, side, -1);
     int at[4] = {b, c, u, w}, reduced[3] = {b, u, w};
     int x = make_buffer(&m, T_REAL, false, 4, dim, order);
-    int mean = make_buffer(&m, T_REAL, true, 1, &dim[1], NULL), square = make_buffer(&m, T_REAL, true, 1, &dim[1], NULL);
+    int mean = make_buffer(&m, T_REAL, true, 1, &dim[1], NULL),
+        square = make_buffer(&m, T_REAL, true, 1, &dim[1], NULL);
     int s = make_local(&m, T_REAL, 0, NULL), q = make_local(&m, T_REAL, 0, NULL);
     Expr *in = make_at(&m, x, 4, at);
     make_store(&m, 0, 3, reduced, REDUCE_SUM, in, s, 0, NULL);
     make_store(&m, 0, 3, reduced, REDUCE_SUM, op2(&m, OP_MUL, in, in), q, 0, NULL);
     make_store(&m, 0, 0, NULL, REDUCE_NONE, op2(&m, OP_MUL, make_at(&m, s, 0, NULL), real(&m, 0.125)), mean, 1, &c);
-    make_store(&m, 0, 0, NULL, REDUCE_NONE, op2(&m, OP_ADD, make_at(&m, q, 0, NULL), make_at(&m, s, 0, NULL)), square, 1, &c);
+    make_store(&m, 0, 0, NULL, REDUCE_NONE, op2(&m, OP_ADD, make_at(&m, q, 0, NULL), make_at(&m, s, 0, NULL)), square,
+               1, &c);
     vec_push(a, out, m.k);
 }
 
@@ -83,7 +98,8 @@ static void add_total(Arena *a, Program *p, Kernels *out, Extent e0, Extent e1, 
 }
 
 // pooling windows of x[b, c, i, j], stride 2, one row and column of padding, and the number of the largest
-static void add_pool(Arena *a, Program *p, Kernels *out, Extent batch, int side, int window, Reduce r, bool last, int i) {
+static void add_pool(Arena *a, Program *p, Kernels *out, Extent batch, int side, int window, Reduce r, bool last,
+                     int i) {
     static const int nhwc[4] = {0, 2, 3, 1};
     Make m = make_open(a, p, named(a, "pool", i));
     int half = (side + 1) / 2;
@@ -94,7 +110,8 @@ static void add_pool(Arena *a, Program *p, Kernels *out, Extent batch, int side,
     int u = make_var(&m, window, -1), w = make_var(&m, window, -1), uw[2] = {u, w}, at[4] = {b, c, y, z};
     int x = make_buffer(&m, T_REAL, false, 4, in, last ? nhwc : NULL);
     int o = make_buffer(&m, r == REDUCE_ARGMAX ? T_I32 : T_REAL, true, 4, to, last ? nhwc : NULL);
-    Position q[4] = {position_var(b), position_var(c), make_affine2(y, 2, u, 1, -1, true), make_affine2(z, 2, w, 1, -1, true)};
+    Position q[4] = {position_var(b), position_var(c), make_affine2(y, 2, u, 1, -1, true),
+                     make_affine2(z, 2, w, 1, -1, true)};
     make_store(&m, 0, 2, uw, r, make_read(&m, x, 4, q), o, 4, at);
     vec_push(a, out, m.k);
 }
@@ -137,7 +154,8 @@ static void add_gather(Arena *a, Program *p, Kernels *out, Extent edges, int wid
     make_outer(&m);
     Extent table[2] = {fixed(6), fixed(width)}, to[2] = {edges, fixed(width)}, wide[2] = {edges, fixed(7)};
     int index = make_buffer(&m, T_I32, false, 1, &edges, NULL);
-    int x = make_buffer(&m, T_REAL, false, 2, rows ? table : wide, NULL), o = make_buffer(&m, T_REAL, true, 2, to, NULL);
+    int x = make_buffer(&m, T_REAL, false, 2, rows ? table : wide, NULL),
+        o = make_buffer(&m, T_REAL, true, 2, to, NULL);
     Position q[2] = {position_var(e), position_var(d)}, *g = &q[rows ? 0 : 1];
     *g = position_const(0);
     g->gather = make_at(&m, index, 1, &e);
@@ -182,9 +200,10 @@ static void add_matmul(Arena *a, Program *p, Kernels *out, Extent rows, int colu
     vec_push(a, out, m.k);
 }
 
-// the three convolutions: 0 forward, 1 gradient of x, 2 gradient of the weights, as contractions with results as outer variables
-static void add_convolution(Arena *a, Program *p, Kernels *out, Extent batch, int in, int o, int side, int window, int stride,
-                            int kind, bool last, int i) {
+// the three convolutions: 0 forward, 1 gradient of x, 2 gradient of the weights, as contractions with results as outer
+// variables
+static void add_convolution(Arena *a, Program *p, Kernels *out, Extent batch, int in, int o, int side, int window,
+                            int stride, int kind, bool last, int i) {
     static const int nhwc[4] = {0, 2, 3, 1};
     Make m = make_open(a, p, named(a, "convolution", i));
     int pad = window / 2, half = (side + 2 * pad - window) / stride + 1;
@@ -194,7 +213,8 @@ static void add_convolution(Arena *a, Program *p, Kernels *out, Extent batch, in
     int v[4], r[3], n = 0;
     for (int d = 0; d < 4; d++) v[d] = make_var(&m, free[d].count, free[d].axis);
     make_outer(&m);
-    int role[3][4] = {{ROLE_M, ROLE_N, ROLE_M, ROLE_M}, {ROLE_M, ROLE_N, ROLE_M, ROLE_M}, {ROLE_M, ROLE_N, ROLE_N, ROLE_N}};
+    int role[3][4] = {
+        {ROLE_M, ROLE_N, ROLE_M, ROLE_M}, {ROLE_M, ROLE_N, ROLE_M, ROLE_M}, {ROLE_M, ROLE_N, ROLE_N, ROLE_N}};
     for (int d = 0; d < 4; d++) m.k->role[v[d]] = (Role)role[kind][d];
     const Extent dr[3][3] = {{dx[1], dw[2], dw[3]}, {dy[1], dw[2], dw[3]}, {batch, dy[2], dy[3]}};
     for (n = 0; n < 3; n++) r[n] = make_var(&m, dr[kind][n].count, dr[kind][n].axis), m.k->role[r[n]] = ROLE_K;
@@ -233,16 +253,19 @@ static void add_convolution(Arena *a, Program *p, Kernels *out, Extent batch, in
 
 // batched products with an operand computed while it is packed, a gathered one, and dynamic axes in every role:
 // o[h, i, j] = sum[c] f(q[i, h, c]) * k[j, h, c] * s[h, c]
-static void add_batched(Arena *a, Program *p, Kernels *out, Extent heads, Extent rows, Extent columns, Extent depth, int way,
-                        int i) {
+static void add_batched(Arena *a, Program *p, Kernels *out, Extent heads, Extent rows, Extent columns, Extent depth,
+                        int way, int i) {
     Make m = make_open(a, p, named(a, "batched", i));
     int h = make_var(&m, heads.count, heads.axis), r = make_var(&m, rows.count, rows.axis);
     int c = make_var(&m, columns.count, columns.axis);
     make_outer(&m);
-    int k = make_var(&m, depth.count, depth.axis), rhk[3] = {r, h, k}, chk[3] = {c, h, k}, hk[2] = {h, k}, to[3] = {h, r, c};
-    Extent dq[3] = {rows, heads, depth}, dk[3] = {columns, heads, depth}, ds[2] = {heads, depth}, dim[3] = {heads, rows, columns};
+    int k = make_var(&m, depth.count, depth.axis), rhk[3] = {r, h, k}, chk[3] = {c, h, k}, hk[2] = {h, k},
+        to[3] = {h, r, c};
+    Extent dq[3] = {rows, heads, depth}, dk[3] = {columns, heads, depth}, ds[2] = {heads, depth},
+           dim[3] = {heads, rows, columns};
     Extent table[3] = {fixed(9), heads, depth};
-    int bq = make_buffer(&m, T_REAL, false, 3, way == 2 ? table : dq, NULL), bk = make_buffer(&m, way == 3 ? T_U8 : T_REAL, false, 3, dk, NULL);
+    int bq = make_buffer(&m, T_REAL, false, 3, way == 2 ? table : dq, NULL),
+        bk = make_buffer(&m, way == 3 ? T_U8 : T_REAL, false, 3, dk, NULL);
     int bs = make_buffer(&m, T_REAL, false, 2, ds, NULL), bi = make_buffer(&m, T_I32, false, 1, &rows, NULL);
     int o = make_buffer(&m, T_REAL, true, 3, dim, NULL), l = make_local(&m, T_REAL, 0, NULL);
     Expr *q = make_at(&m, bq, 3, rhk), *x = make_at(&m, bk, 3, chk);
@@ -321,7 +344,8 @@ static void add_columns(Arena *a, Program *p, Kernels *out, Extent rows, Extent 
 
 static void build(Arena *a, Program *p, Kernels *k) {
     static const int orders[4][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}, {1, 2, 0}};
-    static const int sizes[8][3] = {{3, 5, 7}, {1, 1, 1}, {2, 0, 3}, {1, 33, 1}, {4, 16, 32}, {5, 1, 67}, {64, 3, 3}, {2, 2, 130}};
+    static const int sizes[8][3] = {{3, 5, 7},   {1, 1, 1},  {2, 0, 3},  {1, 33, 1},
+                                    {4, 16, 32}, {5, 1, 67}, {64, 3, 3}, {2, 2, 130}};
     for (int i = 0; i < 32; i++) {
         Extent e[3];
         for (int d = 0; d < 3; d++) e[d] = fixed(sizes[i % 8][d]);
@@ -352,7 +376,8 @@ static void build(Arena *a, Program *p, Kernels *k) {
     for (int i = 0; i < 4; i++) add_scatter(a, p, k, i & 1 ? dynamic(SPOT) : fixed(21), 35, i & 2, i);
     for (int i = 0; i < 4; i++) add_matmul(a, p, k, i & 1 ? dynamic(SPOT) : fixed(6), i & 2 ? 33 : 4, 7 + 16 * i, i);
     for (int i = 0; i < 12; i++)
-        add_convolution(a, p, k, i & 1 ? dynamic(SPOT) : fixed(2), 5, i % 5 + 3, 11, i % 4 == 3 ? 1 : 3, 1 + (i & 2) / 2, i % 3, i >= 6, i);
+        add_convolution(a, p, k, i & 1 ? dynamic(SPOT) : fixed(2), 5, i % 5 + 3, 11, i % 4 == 3 ? 1 : 3,
+                        1 + (i & 2) / 2, i % 3, i >= 6, i);
     for (int i = 0; i < 10; i++) {
         Extent e[4] = {fixed(3), fixed(7), fixed(19), fixed(24)};
         if (i >= 5) e[i % 4] = dynamic(SPOT);
@@ -365,7 +390,8 @@ static void build(Arena *a, Program *p, Kernels *k) {
     for (int i = 0; i < 4; i++)
         add_random(a, p, k, i & 1 ? dynamic(SPOT) : fixed(9), fixed(21), i & 2 ? swapped : NULL, i);
     for (int i = 0; i < 6; i++)
-        add_columns(a, p, k, i & 1 ? dynamic(SPOT) : fixed(50), i & 2 ? dynamic(GENE) : fixed(70), i < 4 ? REDUCE_SUM : REDUCE_PROD, i);
+        add_columns(a, p, k, i & 1 ? dynamic(SPOT) : fixed(50), i & 2 ? dynamic(GENE) : fixed(70),
+                    i < 4 ? REDUCE_SUM : REDUCE_PROD, i);
     add_columns(a, p, k, fixed(700), fixed(3), REDUCE_SUM, 6);
 }
 

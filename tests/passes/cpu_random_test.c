@@ -1,17 +1,22 @@
-// Random kernels: any mixture of outer, free and reduced variables, windows, exact divisions, remainders, gathers, storage orders,
-// locals and reductions, as generated code against the reference runner. Usage: cpu_random_test [kernels [seed]]
+// Random kernels: any mixture of outer, free and reduced variables, windows, exact divisions, remainders, gathers,
+// storage orders, locals and reductions, as generated code against the reference runner. Usage: cpu_random_test
+// [kernels [seed]]
 #include "kernel_make.h"
 
 typedef struct Chance {
     Dice dice;
     Make m;
-    bool exact;                       // only operations without rounding
-    int scope[2 * MAX_VARS], scopes;  // variables that a value may use
-    struct { int local, vars, var[MAX_VARS]; } known[8]; // locals with the variables that address them
+    bool exact;                      // only operations without rounding
+    int scope[2 * MAX_VARS], scopes; // variables that a value may use
+    struct {
+        int local, vars, var[MAX_VARS];
+    } known[8]; // locals with the variables that address them
     int knowns;
 } Chance;
 
-static int roll(Chance *c, int n) { return dice_below(&c->dice, n); }
+static int roll(Chance *c, int n) {
+    return dice_below(&c->dice, n);
+}
 
 static int random_var(Chance *c) {
     static const int sizes[] = {1, 2, 3, 5, 8, 16, 17, 33, 4, 7};

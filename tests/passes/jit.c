@@ -29,8 +29,8 @@ Jit *jit_open(const CpuObjects *objects, char **error) {
     if (failed(LLVMOrcCreateLLJIT(&jit->lljit, NULL), error)) return NULL;
     LLVMOrcJITDylibRef main = LLVMOrcLLJITGetMainJITDylib(jit->lljit);
     LLVMOrcDefinitionGeneratorRef process;
-    if (failed(LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(
-                   &process, LLVMOrcLLJITGetGlobalPrefix(jit->lljit), NULL, NULL),
+    if (failed(LLVMOrcCreateDynamicLibrarySearchGeneratorForProcess(&process, LLVMOrcLLJITGetGlobalPrefix(jit->lljit),
+                                                                    NULL, NULL),
                error))
         return NULL;
     LLVMOrcJITDylibAddGenerator(main, process);

@@ -7,7 +7,7 @@
 typedef struct Jit Jit;
 typedef void (*JitKernel)(void *const *buffer, const int64_t *extent, void *scratch, int64_t first, int64_t last);
 
-Jit *jit_open(const CpuObjects *objects, char **error); // NULL and a message
+Jit *jit_open(const CpuObjects *objects, char **error);           // NULL and a message
 JitKernel jit_kernel(Jit *jit, const char *name, CpuLevel level); // stm_NAME_vN or NULL
 void jit_close(Jit *jit);
 bool jit_level_runs(CpuLevel level); // on this machine

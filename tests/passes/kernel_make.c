@@ -1,5 +1,5 @@
-// See kernel_make.h. Buffers end (or, second run, begin) at a page that cannot be touched, so an access outside is a crash
-// that names the kernel.
+// See kernel_make.h. Buffers end (or, second run, begin) at a page that cannot be touched, so an access outside is a
+// crash that names the kernel.
 #include "kernel_make.h"
 
 #include <setjmp.h>
@@ -19,7 +19,9 @@ int make_var(Make *m, int64_t count, int axis) {
     return m->k->vars++;
 }
 
-void make_outer(Make *m) { m->k->outer = m->k->vars; }
+void make_outer(Make *m) {
+    m->k->outer = m->k->vars;
+}
 
 int make_buffer(Make *m, ElementType type, bool write, int rank, const Extent *dim, const int *order) {
     KernelBuffer b = {.type = type, .rank = rank, .is_read = !write, .is_written = write};
@@ -39,8 +41,8 @@ int make_local(Make *m, ElementType type, int rank, const Extent *dim) {
 }
 
 Expr *make_read(Make *m, int tensor, int rank, const Position *position) {
-    Tensor t = {.id = tensor, .rank = rank, .type = tensor >= 0 ? m->k->buffer.at[tensor].type
-                                                               : m->k->local.at[~tensor].type};
+    Tensor t = {
+        .id = tensor, .rank = rank, .type = tensor >= 0 ? m->k->buffer.at[tensor].type : m->k->local.at[~tensor].type};
     return expr_read(m->job, &t, position, NO_SPAN);
 }
 
@@ -100,12 +102,18 @@ static Guarded guarded_alloc(size_t bytes, bool at_end) {
     return g;
 }
 
-static void guarded_free(Guarded *g) { munmap(g->map, g->mapped); }
+static void guarded_free(Guarded *g) {
+    munmap(g->map, g->mapped);
+}
 
 static sigjmp_buf fault;
-static void on_fault(int signal_number) { siglongjmp(fault, signal_number); }
+static void on_fault(int signal_number) {
+    siglongjmp(fault, signal_number);
+}
 
-static int64_t value_of(Extent e, const int64_t *axes) { return e.axis < 0 ? e.count : e.count * axes[e.axis]; }
+static int64_t value_of(Extent e, const int64_t *axes) {
+    return e.axis < 0 ? e.count : e.count * axes[e.axis];
+}
 
 static size_t elements_of(const KernelBuffer *b, const int64_t *axes) {
     size_t n = 1;
@@ -185,24 +193,25 @@ typedef struct Case {
 
 static const char *run_phase(const Case *t, CpuLevel level, const CpuPhase *phase, Guarded *buffer, Guarded *workspace,
                              char *scratch, int way) {
-        JitKernel f = jit_kernel(t->jit, phase->name, level);
-        void *arg[64];
-        if (!f) return "no such function";
-        for (int a = 0; a < phase->args; a++)
-            arg[a] = phase->arg[a] >= 0 ? buffer[phase->arg[a]].at : workspace[~phase->arg[a]].at;
-        int64_t parts = (value_of(phase->parts, t->axes) + phase->divide - 1) / phase->divide;
-        int number = sigsetjmp(fault, 1);
-        if (number) return arena_format(t->arena, "signal %d in %s", number, phase->name);
-        if (way == 0) f(arg, t->axes, scratch, 0, parts);
-        else if (way == 1)
-            for (int64_t j = parts - 1; j >= 0; j--) f(arg, t->axes, scratch, j, j + 1);
-        else
-            for (int64_t j = 0; j < parts; j += 3) f(arg, t->axes, scratch, j, j + 3 < parts ? j + 3 : parts);
-        if (way == 2) f(arg, t->axes, scratch, parts, parts);
+    JitKernel f = jit_kernel(t->jit, phase->name, level);
+    void *arg[64];
+    if (!f) return "no such function";
+    for (int a = 0; a < phase->args; a++)
+        arg[a] = phase->arg[a] >= 0 ? buffer[phase->arg[a]].at : workspace[~phase->arg[a]].at;
+    int64_t parts = (value_of(phase->parts, t->axes) + phase->divide - 1) / phase->divide;
+    int number = sigsetjmp(fault, 1);
+    if (number) return arena_format(t->arena, "signal %d in %s", number, phase->name);
+    if (way == 0) f(arg, t->axes, scratch, 0, parts);
+    else if (way == 1)
+        for (int64_t j = parts - 1; j >= 0; j--) f(arg, t->axes, scratch, j, j + 1);
+    else
+        for (int64_t j = 0; j < parts; j += 3) f(arg, t->axes, scratch, j, j + 3 < parts ? j + 3 : parts);
+    if (way == 2) f(arg, t->axes, scratch, parts, parts);
     return NULL;
 }
 
-static const char *run_phases(const Case *t, CpuLevel level, Guarded *buffer, Guarded *workspace, char *scratch, int way) {
+static const char *run_phases(const Case *t, CpuLevel level, Guarded *buffer, Guarded *workspace, char *scratch,
+                              int way) {
     const char *error = NULL;
     for (int i = 0; i < t->lowering->phases && !error; i++)
         error = run_phase(t, level, &t->lowering->phase[i], buffer, workspace, scratch, way);
@@ -258,7 +267,8 @@ static void check_level(const Case *t, CpuLevel level) {
         const KernelBuffer *b = &k->buffer.at[i];
         size_t count = elements_of(b, t->axes), bytes = buffer[0][i].bytes, bad = count;
         for (size_t e = 0; e < count && bad == count; e++)
-            if (!near(get(real64, b->type, buffer[0][i].at, e), get(true, b->type, reference[i], e), t->tolerance)) bad = e;
+            if (!near(get(real64, b->type, buffer[0][i].at, e), get(true, b->type, reference[i], e), t->tolerance))
+                bad = e;
         check(t->c, bad == count, "%s %s [%d %d]: buffer %d element %zu of %zu: %.9g, expected %.9g", k->name,
               cpu_level_suffix[level], (int)t->axes[0], (int)t->axes[1], i, bad, count,
               bad < count ? get(real64, b->type, buffer[0][i].at, bad) : 0,
@@ -274,8 +284,8 @@ done:
     guarded_free(&scratch);
 }
 
-void check_kernels(Checks *c, Arena *arena, Program *p, Kernel *const *kernel, int count, const int64_t (*axes)[4], int rows,
-                   const CpuOptions *options, double tolerance) {
+void check_kernels(Checks *c, Arena *arena, Program *p, Kernel *const *kernel, int count, const int64_t (*axes)[4],
+                   int rows, const CpuOptions *options, double tolerance) {
     CpuLowering *lowering = NEW_ARRAY(arena, CpuLowering, count);
     const CpuLowering **all = NEW_ARRAY(arena, const CpuLowering *, count);
     const Kernel **kept = NEW_ARRAY(arena, const Kernel *, count);

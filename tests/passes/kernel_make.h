@@ -15,9 +15,10 @@ typedef struct Make {
 } Make;
 
 Make make_open(Arena *arena, Program *p, const char *name);
-int make_var(Make *m, int64_t count, int axis);   // outer ones first, then make_outer
-void make_outer(Make *m);                         // all variables so far are outer
-int make_buffer(Make *m, ElementType type, bool write, int rank, const Extent *dim, const int *order); // order NULL: identity
+int make_var(Make *m, int64_t count, int axis); // outer ones first, then make_outer
+void make_outer(Make *m);                       // all variables so far are outer
+int make_buffer(Make *m, ElementType type, bool write, int rank, const Extent *dim,
+                const int *order);                                      // order NULL: identity
 int make_local(Make *m, ElementType type, int rank, const Extent *dim); // ~number
 Expr *make_read(Make *m, int tensor, int rank, const Position *position);
 Expr *make_at(Make *m, int tensor, int rank, const int *var); // plain variables
@@ -29,7 +30,7 @@ Position make_affine(int var, int64_t coef, int64_t offset, bool guarded);
 Position make_affine2(int var, int64_t coef, int var2, int64_t coef2, int64_t offset, bool guarded);
 
 // Compiles all kernels once for all levels and compares every one with the reference, for every row of axis values.
-void check_kernels(Checks *c, Arena *arena, Program *p, Kernel *const *kernel, int count, const int64_t (*axes)[4], int rows,
-                   const CpuOptions *options, double tolerance);
+void check_kernels(Checks *c, Arena *arena, Program *p, Kernel *const *kernel, int count, const int64_t (*axes)[4],
+                   int rows, const CpuOptions *options, double tolerance);
 
 #endif

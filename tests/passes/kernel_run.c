@@ -26,7 +26,9 @@ typedef struct Run {
     const char *error;
 } Run;
 
-static int64_t size_of(const Run *r, Extent e) { return e.axis < 0 ? e.count : e.count * r->extent[e.axis]; }
+static int64_t size_of(const Run *r, Extent e) {
+    return e.axis < 0 ? e.count : e.count * r->extent[e.axis];
+}
 
 static int point_of(Run *r, const Expr *e) {
     for (int i = 0; i < r->point.count; i++)
@@ -41,7 +43,9 @@ static int point_of(Run *r, const Expr *e) {
 
 static double eval(Run *r, int number);
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
+static int64_t floor_div(int64_t a, int64_t b) {
+    return a / b - (a % b != 0 && (a % b < 0) != (b < 0));
+}
 
 // Value of an affine position; *divides is false when an exact division leaves a rest.
 static int64_t affine(const Run *r, const Position *p, bool *divides) {
@@ -129,9 +133,12 @@ static double cast(ElementType to, ElementType from, double x) {
 static double scalar(const Expr *e, double a, double b) {
     switch (e->op) {
     case OP_NEG: return -a;
-    case OP_ADD: case OP_IADD: return a + b;
-    case OP_SUB: case OP_ISUB: return a - b;
-    case OP_MUL: case OP_IMUL: return a * b;
+    case OP_ADD:
+    case OP_IADD: return a + b;
+    case OP_SUB:
+    case OP_ISUB: return a - b;
+    case OP_MUL:
+    case OP_IMUL: return a * b;
     case OP_DIV: return a / b;
     case OP_MIN: return extreme(a, b, false);
     case OP_MAX: return extreme(a, b, true);
@@ -186,7 +193,8 @@ static double fresh(Run *r, int number) {
             const KernelLocal *l = &k->local.at[~e->tensor];
             int64_t at = offset_of(r, l->dim, NULL, e->rank, e->position, r->point.at[number].gather);
             if (at >= 0 && !r->written[~e->tensor][at])
-                r->error = arena_format(r->arena, "kernel %s: local %d is read before it is written", k->name, ~e->tensor);
+                r->error =
+                    arena_format(r->arena, "kernel %s: local %d is read before it is written", k->name, ~e->tensor);
             return at < 0 ? 0 : r->local[~e->tensor][at];
         }
         const KernelBuffer *b = &k->buffer.at[e->tensor];
@@ -261,7 +269,8 @@ static uint64_t element_number(const Run *r) {
         for (int d = 0; d < s->rank; d++) plain &= position_is_var(&s->target[d], NULL);
         if (plain) {
             for (int d = 0; d < s->rank; d++)
-                n = n * (uint64_t)size_of(r, r->k->buffer.at[s->dest].dim[d]) + (uint64_t)r->at[s->target[d].term[0].var];
+                n = n * (uint64_t)size_of(r, r->k->buffer.at[s->dest].dim[d]) +
+                    (uint64_t)r->at[s->target[d].term[0].var];
             return n;
         }
     }
@@ -289,7 +298,8 @@ static void run_stage(Run *r, const Stage *s) {
             continue;
         }
         const KernelBuffer *b = &r->k->buffer.at[s->dest];
-        if (!b->is_written) r->error = arena_format(r->arena, "kernel %s: buffer %d is not marked", r->k->name, s->dest);
+        if (!b->is_written)
+            r->error = arena_format(r->arena, "kernel %s: buffer %d is not marked", r->k->name, s->dest);
         int64_t at = offset_of(r, b->dim, b->order, s->rank, s->target, gather);
         if (at < 0) continue;
         void *to = r->buffer[s->dest];
@@ -344,7 +354,9 @@ KernelCode *plain_code(Arena *arena, const KernelProgram *k) {
     return code;
 }
 
-static int64_t bytes_of(ElementType t) { return t == T_REAL || t == T_I64 ? 8 : t == T_I32 ? 4 : 1; }
+static int64_t bytes_of(ElementType t) {
+    return t == T_REAL || t == T_I64 ? 8 : t == T_I32 ? 4 : 1;
+}
 
 static int64_t elements(const Tensor *t, const int64_t *extent) {
     int64_t n = 1;
@@ -358,7 +370,8 @@ const char *plan_run(Arena *arena, const KernelProgram *k, const StmPlan *plan, 
     const StmJob *job = &plan->job[number];
     int64_t extent[64];
     for (int i = 0; i < p->axis.count; i++) extent[i] = p->axis.at[i].dynamic ? axis_value[i] : p->axis.at[i].count;
-    // The plan's tensors under the program's numbers: persistent ones come first and in order, temporaries follow in order.
+    // The plan's tensors under the program's numbers: persistent ones come first and in order, temporaries follow in
+    // order.
     int *program_tensor_of = NEW_ARRAY(arena, int, plan->tensors + 1);
     void **block = NEW_ARRAY(arena, void *, plan->tensors + 1);
     int next = 0;
@@ -401,7 +414,8 @@ const char *plan_run(Arena *arena, const KernelProgram *k, const StmPlan *plan, 
         for (int i = 0; i < step->args; i++) {
             arg[i] = address[step->arg[i]];
             const StmBuffer *b = &job->buffer[step->arg[i]];
-            if (s < b->first || s > b->last) return arena_format(arena, "step %d uses buffer %d outside of its life", s, step->arg[i]);
+            if (s < b->first || s > b->last)
+                return arena_format(arena, "step %d uses buffer %d outside of its life", s, step->arg[i]);
         }
         if (step->kind == STM_ZERO) memset(arg[0], 0, (size_t)bytes[step->arg[0]]);
         if (step->kind == STM_COPY) memcpy(arg[0], arg[1], (size_t)bytes[step->arg[0]]);
@@ -411,11 +425,13 @@ const char *plan_run(Arena *arena, const KernelProgram *k, const StmPlan *plan, 
             continue;
         }
         for (int e = 0; e < step->extents; e++)
-            extent[p->axis.count + e] = step->extent[e].count * (step->extent[e].axis < 0 ? 1 : extent[step->extent[e].axis]);
+            extent[p->axis.count + e] =
+                step->extent[e].count * (step->extent[e].axis < 0 ? 1 : extent[step->extent[e].axis]);
         const char *error = kernel_run(arena, p, k->kernel.at[step->kernel / 2], arg, extent, backwards);
         if (error != NULL) return arena_format(arena, "step %d: %s", s, error);
         for (int64_t i = 0; i < bytes[step->arg[step->args - 1]]; i++)
-            if (((unsigned char *)arg[step->args - 1])[i] != 0x5B) return arena_format(arena, "step %d: the workspace was overwritten", s);
+            if (((unsigned char *)arg[step->args - 1])[i] != 0x5B)
+                return arena_format(arena, "step %d: the workspace was overwritten", s);
     }
     for (int i = 0; i < next; i++) {
         const Tensor *t = p->tensor.at[program_tensor_of[i]];

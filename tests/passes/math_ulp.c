@@ -1,5 +1,6 @@
-// Error of the generated elementary functions in units in the last place, over a sweep of all bit patterns and the values that
-// are special, against libm in double or long double. The bounds here are those that docs/numerics.md states.
+// Error of the generated elementary functions in units in the last place, over a sweep of all bit patterns and the
+// values that are special, against libm in double or long double. The bounds here are those that docs/numerics.md
+// states.
 #include "kernel_make.h"
 
 #include <float.h>
@@ -8,9 +9,9 @@ typedef struct Function {
     ScalarOp op;
     const char *name;
     int arity;
-    double bound;      // ulp
-    double absolute;   // errors below this are good too (where the result crosses zero)
-    double low, high;  // dense sweep of this interval, beside the one over all bit patterns
+    double bound;     // ulp
+    double absolute;  // errors below this are good too (where the result crosses zero)
+    double low, high; // dense sweep of this interval, beside the one over all bit patterns
 } Function;
 
 static const Function functions[] = {
@@ -42,7 +43,8 @@ static long double digamma_reference(long double x) {
     while (x < 20) shift -= 1 / x, x += 1;
     long double w = 1 / (x * x);
     return shift + logl(x) - 0.5L / x -
-           w * (1.0L / 12 - w * (1.0L / 120 - w * (1.0L / 252 - w * (1.0L / 240 - w * (1.0L / 132 - w * 691.0L / 32760)))));
+           w * (1.0L / 12 -
+                w * (1.0L / 120 - w * (1.0L / 252 - w * (1.0L / 240 - w * (1.0L / 132 - w * 691.0L / 32760)))));
 }
 
 static long double reference(ScalarOp op, double x, double y) {
@@ -68,7 +70,8 @@ static long double reference(ScalarOp op, double x, double y) {
 static double ulps(float got, long double want) {
     if (isnan(want) || isnan(got)) return isnan(want) && isnan(got) ? 0 : INFINITY;
     float rounded = (float)want;
-    if (isinf(rounded) || isinf(got)) return rounded == got ? 0 : fabsl(want) > FLT_MAX && fabsf(got) == FLT_MAX ? 1 : INFINITY;
+    if (isinf(rounded) || isinf(got))
+        return rounded == got ? 0 : fabsl(want) > FLT_MAX && fabsf(got) == FLT_MAX ? 1 : INFINITY;
     int exponent;
     frexpf(rounded == 0 ? FLT_MIN : rounded, &exponent);
     double ulp = ldexp(1, exponent - 24);
@@ -82,10 +85,12 @@ static float from_bits(uint32_t b) {
     return f;
 }
 
-static const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, 0.5f, -0.5f, 2.0f, -2.0f, 3.0f, -3.0f, 1e-45f, -1e-45f, 1e-40f, -1e-40f,
-                                FLT_MIN, -FLT_MIN, FLT_MAX, -FLT_MAX, INFINITY, -INFINITY, NAN, 88.7228f, 88.73f, -87.3365f,
-                                -103.9f, -104.5f, 1e10f, -1e10f, 1e20f, 1e38f, 16777216.0f, 16777217.0f, 8388608.5f, -8388607.5f,
-                                -2.5f, -1e-20f, 1e-20f, 0x1.fffffep-1f, 0x1.000002p0f, 524287.5f, 524288.5f, 1048577.0f};
+static const float special[] = {0.0f,     -0.0f,    1.0f,           -1.0f,         0.5f,       -0.5f,       2.0f,
+                                -2.0f,    3.0f,     -3.0f,          1e-45f,        -1e-45f,    1e-40f,      -1e-40f,
+                                FLT_MIN,  -FLT_MIN, FLT_MAX,        -FLT_MAX,      INFINITY,   -INFINITY,   NAN,
+                                88.7228f, 88.73f,   -87.3365f,      -103.9f,       -104.5f,    1e10f,       -1e10f,
+                                1e20f,    1e38f,    16777216.0f,    16777217.0f,   8388608.5f, -8388607.5f, -2.5f,
+                                -1e-20f,  1e-20f,   0x1.fffffep-1f, 0x1.000002p0f, 524287.5f,  524288.5f,   1048577.0f};
 enum { SPECIAL = sizeof special / sizeof *special };
 
 static size_t fill(const Function *f, float *x, float *y) {
@@ -167,12 +172,14 @@ int main(int argc, char **argv) {
                 long double want = reference(f->op, x[e], y[e]);
                 double u = ulps(o[e], want);
                 if (fabsl((long double)o[e] - want) <= f->absolute) u = 0;
-                if (want == 0 && o[e] == 0 && !signbit(want) != !signbit(o[e]) && f->op != OP_LGAMMA && f->op != OP_DIGAMMA) u = 3;
+                if (want == 0 && o[e] == 0 && !signbit(want) != !signbit(o[e]) && f->op != OP_LGAMMA &&
+                    f->op != OP_DIGAMMA)
+                    u = 3;
                 if (u > worst) worst = u, at = e;
             }
             printf(" %5.2f %-14.8g", worst, x[at]);
-            check(&c, worst <= f->bound, "%s %s: %g ulp (bound %g) at %a, %a: %a, expected %La", f->name, cpu_level_suffix[level],
-                  worst, f->bound, x[at], y[at], o[at], reference(f->op, x[at], y[at]));
+            check(&c, worst <= f->bound, "%s %s: %g ulp (bound %g) at %a, %a: %a, expected %La", f->name,
+                  cpu_level_suffix[level], worst, f->bound, x[at], y[at], o[at], reference(f->op, x[at], y[at]));
         }
         printf("\n");
         fflush(stdout);

@@ -155,6 +155,21 @@ static const Case cases[] = {
      "group n = 4352\n"
      "  [0,1] = 4096 @ 0\n" // the row-major copy is what the convolution's epilogue stores
      "  [1,2] = 256 @ 4096\n"},
+    {"heads are merged by storing them where they belong",
+     "program heads f32\naxis 0 n dynamic 8\n"
+     "tensor 0 input f32 p [n 4 32 32] dataset \"p\"\ntensor 1 input f32 v [n 4 32 16] dataset \"v\"\n"
+     "tensor 2 param f32 w [64 64]\ntensor 3 temp f32 o [n 4 32 16]\ntensor 4 temp f32 r [n 32 4 16]\n"
+     "tensor 5 temp f32 f [n 32 64]\ntensor 6 temp f32 y [n 32 64]\n"
+     "job predict\n"
+     "  %3[b:n, h:4, i:32, c:16] = sum[j:32] mul(%0[b, h, i, j], %1[b, h, j, c])\n"
+     "  %4[b:n, i:32, h:4, c:16] = %3[b, h, i, c]\n"
+     "  %5 = view %4\n"
+     "  %6[b:n, i:32, d:64] = sum[k:64] mul(%5[b, i, k], %2[d, k])\n"
+     "  output y %6\nend\n",
+     "gemm gemm",
+     "group n = 16384\n"
+     "  [0,1] = 8192 @ 0\n" // o, r and f are one tensor
+     "  [1,2] = 8192 @ 8192\n"},
 };
 
 static const char mixed[] = "program mixed f32\naxis 0 n dynamic 8\n"
@@ -197,6 +212,24 @@ static void test_sharing(Checks *c, Arena *arena) {
     check(c, k->job.at[0].in_place.count == 7, "equal layers: %d updates in place", k->job.at[0].in_place.count);
 }
 
+// Long reductions with few results are cut into chunks; the number of an extreme cannot be combined from chunks.
+static void test_split(Checks *c, Arena *arena) {
+    static const char *const kinds[] = {"sum", "max", "argmax"};
+    for (int i = 0; i < 3; i++) {
+        const char *text = arena_format(arena,
+                                        "program split f32\ntensor 0 input f32 x [1000 1000] dataset \"x\"\n"
+                                        "tensor 1 temp %s y []\njob predict\n  %%1[] = %s[a:1000, b:1000] %%0[a, b]\n"
+                                        "  output y %%1\nend\n",
+                                        i == 2 ? "i32" : "f32", kinds[i]);
+        StmPlan *plan = NULL;
+        KernelProgram *k = lower(c, arena, kinds[i], text, &plan);
+        if (k == NULL) return;
+        const Kernel *kernel = k->kernel.at[0];
+        check(c, (kernel->split >= 0) == (i < 2) && (kernel->chunks > 1) == (i < 2), "%s: split %d, %d chunks",
+              kinds[i], kernel->split, kernel->chunks);
+    }
+}
+
 static void test_text(Checks *c, Arena *arena) {
     StmPlan *plan = NULL;
     KernelProgram *k = lower(c, arena, "adam", cases[3].text, &plan);
@@ -231,6 +264,7 @@ int main(void) {
     }
     Arena *arena = arena_new();
     test_sharing(&c, arena);
+    test_split(&c, arena);
     test_text(&c, arena);
     Program *p = program_from(&c, arena, names_new(arena), "three dynamic dimensions", mixed);
     for (int i = 0; i < p->job.count; i++) layout_job(p, p->job.at[i]);

@@ -87,7 +87,7 @@ const char stm_plan_text[] =
     "  group 0 spot 64\n"
     "  buffer 0 0 - 0 24 0 0\n  buffer 1 6 - 0 72 0 0\n  buffer 2 7 - 0 12 0 0\n  buffer 3 11 0 0 64 0 1\n"
     "  run 1 spot/4 [0 1 2 3] \"fc\"\n"
-    "  output \"expression\" 3\n"
+    "  output \"expression\" 3 11\n"
     "end\n"
     "job \"test:one is one\"\n"
     "  group 0 1 64\n  buffer 0 19 0 0 64 0 1\n"

@@ -4,12 +4,13 @@
 
 typedef struct Address {
     ElementType type;
-    LLVMValueRef base, offset;  // offset: i64 elements, of lane 0
+    LLVMValueRef base, offset;                                           // offset: i64 elements, of lane 0
     enum { ADDRESS_SAME, ADDRESS_NEXT, ADDRESS_STEP, ADDRESS_ANY } kind; // across lanes
-    LLVMValueRef stride;        // STEP: i64 elements
-    LLVMValueRef offsets;       // ANY: <lanes x i64>
-    LLVMValueRef inside;        // i1 or NULL
-    LLVMValueRef inside_lanes;  // <lanes x i1> or NULL
+    LLVMValueRef stride;                                                 // STEP: i64 elements
+    LLVMValueRef offsets;                                                // ANY: <lanes x i64>
+    LLVMValueRef inside;                                                 // i1 or NULL
+    LLVMValueRef inside_lanes;                                           // <lanes x i1> or NULL
+    bool small;                // offsets fit 31 bits
 } Address;
 
 static LLVMBasicBlockRef to_entry(Emit *e) {
@@ -154,6 +155,10 @@ static Address address_of(Emit *e, int tensor, int rank, const Position *positio
         stride = plan->local_stride[~tensor];
         if (plan->lane >= 0) pitch = WIDEST;
     }
+    int64_t elements = pitch;
+    for (int d = 0; d < rank && elements >= 0; d++)
+        if (dim[d].axis >= 0 || __builtin_mul_overflow(elements, dim[d].count, &elements)) elements = -1;
+    a.small = elements >= 0 && elements < INT32_MAX;
     LLVMValueRef offset = const_i64(e->m, 0), step = NULL;
     int64_t step_const = 0;
     for (int d = 0; d < rank; d++) {
@@ -165,8 +170,8 @@ static Address address_of(Emit *e, int tensor, int rank, const Position *positio
             LLVMValueRef p = emit_value(e, x->gather);
             LLVMTypeRef wide = shape_like(e->m->i64, LLVMTypeOf(p));
             p = x->gather->type == T_U8 || x->gather->type == T_BOOL ? LLVMBuildZExt(b, p, wide, "")
-                : x->gather->type == T_I32                          ? LLVMBuildSExt(b, p, wide, "")
-                                                                    : p;
+                : x->gather->type == T_I32                           ? LLVMBuildSExt(b, p, wide, "")
+                                                                     : p;
             LLVMValueRef inside = below(e, p, dim[d]);
             note_outside(e, inside);
             if (lanes_of(wide) > 1) {
@@ -238,11 +243,20 @@ static LLVMValueRef element_at(Emit *e, LLVMTypeRef memory, LLVMValueRef base, L
     return LLVMBuildGEP2(e->m->builder, memory, base, &offset, 1, "");
 }
 
-static LLVMValueRef vector_offsets(Emit *e, const Address *a) {
-    if (a->kind == ADDRESS_ANY) return a->offsets;
-    LLVMValueRef v = LLVMBuildMul(e->m->builder, splat(e->m, a->stride, e->lanes),
-                                  iota(e->m, e->m->i64, e->lanes, 1), "");
-    return LLVMBuildAdd(e->m->builder, v, splat(e->m, a->offset, e->lanes), "");
+// <lanes x ptr>. Offsets of 32 bits where they are enough: gathers then need half the index registers.
+static LLVMValueRef vector_pointers(Emit *e, const Address *a, LLVMTypeRef memory) {
+    CpuModule *m = e->m;
+    LLVMBuilderRef b = m->builder;
+    LLVMValueRef base = a->base, offsets = a->offsets;
+    if (a->kind == ADDRESS_ANY) {
+        if (a->small) offsets = LLVMBuildTrunc(b, offsets, vector_of(m->i32, e->lanes), "");
+    } else {
+        int64_t step = LLVMIsAConstantInt(a->stride) ? LLVMConstIntGetSExtValue(a->stride) : INT64_MAX;
+        base = element_at(e, memory, base, a->offset);
+        if (step > -(1 << 24) && step < 1 << 24) offsets = iota(m, m->i32, e->lanes, step);
+        else offsets = LLVMBuildMul(b, splat(m, a->stride, e->lanes), iota(m, m->i64, e->lanes, 1), "");
+    }
+    return LLVMBuildGEP2(b, memory, base, &offsets, 1, "");
 }
 
 static LLVMValueRef access_mask(Emit *e, const Address *a, bool with_inside) {
@@ -251,7 +265,9 @@ static LLVMValueRef access_mask(Emit *e, const Address *a, bool with_inside) {
     return mask;
 }
 
-static unsigned alignment(Emit *e, ElementType type) { return (unsigned)element_bytes(e->m->real64, type); }
+static unsigned alignment(Emit *e, ElementType type) {
+    return (unsigned)element_bytes(e->m->real64, type);
+}
 
 static LLVMValueRef load_lanes(Emit *e, const Address *a, LLVMTypeRef memory) { // one scalar load per lane
     LLVMBuilderRef b = e->m->builder;
@@ -335,8 +351,7 @@ static LLVMValueRef load(Emit *e, const Address *a) {
     if (m->level == CPU_V2 || element_bytes(m->real64, a->type) < 4) return load_lanes(e, a, memory);
     LLVMValueRef mask = access_mask(e, a, true);
     if (!mask) mask = const_int(vector_of(m->i1, e->lanes), 1);
-    LLVMValueRef offsets = vector_offsets(e, a);
-    LLVMValueRef p = LLVMBuildGEP2(b, memory, a->base, &offsets, 1, "");
+    LLVMValueRef p = vector_pointers(e, a, memory);
     return intrinsic(m, "llvm.masked.gather", (LLVMTypeRef[]){vector, vector_of(m->ptr, e->lanes)}, 2,
                      (LLVMValueRef[]){p, const_i32(m, (int)align), mask, LLVMConstNull(vector)}, 4);
 }
@@ -384,8 +399,7 @@ static void store(Emit *e, const Address *a, LLVMValueRef v, LLVMTypeRef memory)
         }
         return;
     }
-    LLVMValueRef offsets = vector_offsets(e, a);
-    LLVMValueRef p = LLVMBuildGEP2(b, memory, a->base, &offsets, 1, "");
+    LLVMValueRef p = vector_pointers(e, a, memory);
     if (!mask) mask = const_int(vector_of(m->i1, e->lanes), 1);
     intrinsic(m, "llvm.masked.scatter", (LLVMTypeRef[]){LLVMTypeOf(v), LLVMTypeOf(p)}, 2,
               (LLVMValueRef[]){v, p, const_i32(m, (int)align), mask}, 4);

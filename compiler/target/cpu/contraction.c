@@ -290,8 +290,8 @@ static bool add_indices(Making *g, int *index_of) {
         index_of[v] = g->spec.indices;
         g->c->index_var[g->spec.indices] = v;
         ContractIndex *index = &g->spec.index[g->spec.indices++];
-        *index = (ContractIndex){.role = role_of[role], .extent = e.axis < 0 ? e.count : -1, .slot = e.axis,
-                                 .factor = e.count};
+        *index = (ContractIndex){
+            .role = role_of[role], .extent = e.axis < 0 ? e.count : -1, .slot = e.axis, .factor = e.count};
         if (e.axis >= 0) index->typical = mono_bound(g->p, mono_extent(e));
         g->m_side[v] = role == ROLE_M;
         g->n_side[v] = role == ROLE_N;

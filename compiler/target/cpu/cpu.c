@@ -20,10 +20,10 @@ static const char pipeline[] = "function(sroa,early-cse<memssa>,instcombine<no-v
 // ---- lowering
 // What CpuPhase.plan points to.
 typedef struct PhasePlan {
-    LoopPlan loops;             // without a contraction
+    LoopPlan loops; // without a contraction
     const Contraction *contraction;
     const char *name[CONTRACT_MAX_PHASES]; // of all phases of the contraction
-    int number;                 // of this phase; phase 0 emits all
+    int number;                            // of this phase; phase 0 emits all
 } PhasePlan;
 
 static const char *add_phase(Arena *arena, const Program *p, const CpuOptions *options, const Kernel *original,
@@ -36,8 +36,8 @@ static const char *add_phase(Arena *arena, const Program *p, const CpuOptions *o
     const char *error = plan_loops(arena, p, k, name, options, plan);
     if (error) return error;
     CpuPhase *phase = &out->phase[out->phases++];
-    *phase = (CpuPhase){.name = name, .parts = plan->parts, .divide = plan->divide, .scratch = plan->scratch,
-                        .plan = holder};
+    *phase = (CpuPhase){
+        .name = name, .parts = plan->parts, .divide = plan->divide, .scratch = plan->scratch, .plan = holder};
     for (int i = 0; i < k->buffer.count; i++) {
         if (plan->arg_of[i] < 0) continue;
         if (phase->args == MAX_VARS * 4) return arena_format(arena, "kernel %s has too many arguments", name);
@@ -63,7 +63,8 @@ static const char *add_workspaces(Arena *arena, const Program *p, const Kernel *
         for (int d = 0; d < b->rank; d++)
             if (!mono_multiply(m, mono_extent(b->dim[d]), &m)) m.axes = MONO_AXES;
         if (m.axes > 2 || out->workspaces == CPU_MAX_WORKSPACES)
-            return arena_format(arena, "kernel %s needs a workspace that grows with more than two dynamic axes", k->name);
+            return arena_format(arena, "kernel %s needs a workspace that grows with more than two dynamic axes",
+                                k->name);
         CpuWorkspace *w = &out->workspace[out->workspaces++];
         w->axis[0] = m.axes > 0 ? m.axis[0] : -1;
         w->axis[1] = m.axes > 1 ? m.axis[1] : -1;
@@ -111,7 +112,8 @@ static Split choose_split(const Program *p, const Kernel *k, const CpuOptions *o
     for (int v = 0; v < k->outer; v++) results *= (double)mono_bound(p, mono_extent(k->var[v].extent));
     for (int i = 0; i < first->free; i++) results *= (double)mono_bound(p, mono_extent(k->var[first->var[i]].extent));
     work *= results;
-    for (int i = first->free; i < first->vars; i++) work *= (double)mono_bound(p, mono_extent(k->var[first->var[i]].extent));
+    for (int i = first->free; i < first->vars; i++)
+        work *= (double)mono_bound(p, mono_extent(k->var[first->var[i]].extent));
     if (whole->scatters || k->vars + 1 > 2 * MAX_VARS) return split;
     if (k->split >= 0) {
         split.var = k->split;
@@ -147,8 +149,8 @@ static void add_contraction(Arena *arena, const Kernel *k, const Contraction *c,
         workspace[w] = -1;
         if (all->workspace[w].bytes == 0) continue;
         workspace[w] = out->workspaces;
-        out->workspace[out->workspaces++] = (CpuWorkspace){
-            {all->workspace[w].slot[0], all->workspace[w].slot[1]}, all->workspace[w].bytes};
+        out->workspace[out->workspaces++] =
+            (CpuWorkspace){{all->workspace[w].slot[0], all->workspace[w].slot[1]}, all->workspace[w].bytes};
     }
     for (int i = 0; i < all->phases; i++) {
         PhasePlan *plan = NEW(arena, PhasePlan);
@@ -157,8 +159,12 @@ static void add_contraction(Arena *arena, const Kernel *k, const Contraction *c,
         plan->contraction = c;
         plan->number = i;
         memcpy(plan->name, name, sizeof name);
-        *phase = (CpuPhase){.name = name[i], .parts = {parts.count, parts.slot}, .divide = parts.divide,
-                            .scratch = CPU_SCRATCH_HEADER + all->scratch_bytes, .plan = plan};
+        *phase = (CpuPhase){.name = name[i],
+                            .parts = {parts.count, parts.slot},
+                            .divide = parts.divide,
+                            .flops = all->phase[i].kind == CONTRACT_PHASE_MAIN ? k->flops : 0,
+                            .scratch = CPU_SCRATCH_HEADER + all->scratch_bytes,
+                            .plan = plan};
         for (int b = 0; b < k->buffer.count; b++)
             if (c->loops.arg_of[b] >= 0) phase->arg[phase->args++] = b;
         // The functions know workspaces by position: one that is not used still takes its place.
@@ -175,7 +181,6 @@ const char *cpu_lower(Arena *arena, const Program *p, const Kernel *k, const Cpu
         const Contraction *c = contraction_plan(arena, p, d, options, &why);
         if (c) {
             add_contraction(arena, k, c, out);
-            out->phase[out->phases - 1].flops = k->flops;
             return NULL;
         }
         out->note = why;
@@ -196,8 +201,7 @@ const char *cpu_lower(Arena *arena, const Program *p, const Kernel *k, const Cpu
         if (!error)
             error = add_phase(arena, p, options, k, partial, arena_format(arena, "%s_p0", k->name), split.var + 1,
                               split.chunks, out);
-        if (!error)
-            error = add_phase(arena, p, options, k, rest, arena_format(arena, "%s_p1", k->name), -1, 0, out);
+        if (!error) error = add_phase(arena, p, options, k, rest, arena_format(arena, "%s_p1", k->name), -1, 0, out);
     }
     if (!error) out->phase[0].flops = k->flops;
     return error;
@@ -325,7 +329,8 @@ const char *cpu_compile(Arena *arena, const Program *p, const CpuLowering *const
     for (int level = CPU_LEVELS - 1; level >= 0; level--)
         for (int s = 0; s < shards; s++) {
             if (options && options->skip[level]) continue;
-            c.job[c.jobs++] = (CompileJob){.level = (CpuLevel)level, .shard = s, .shards = shards, .arena = arena_new()};
+            c.job[c.jobs++] =
+                (CompileJob){.level = (CpuLevel)level, .shard = s, .shards = shards, .arena = arena_new()};
         }
     int threads = options && options->threads > 0 ? options->threads : 2;
     pthread_t thread[16];

@@ -1,19 +1,22 @@
 // The CPU target: kernels in, object files out. Entry of compiler/target/cpu.
 //
-//   1. cpu_lower     one kernel -> CpuLowering: the phases it runs as, their parts and scratch, its workspaces. Everything
+//   1. cpu_lower     one kernel -> CpuLowering: the phases it runs as, their parts and scratch, its workspaces.
+//   Everything
 //                    that the plan needs; nothing is emitted. The decisions are the same for every instruction set.
 //   2. cpu_compile   lowered kernels -> object files for x86-64-v2, -v3 and -v4 (two threads).
 //   3. cpu_data_module   the finished plan text and the table of kernels -> one more object file.
 //
 // A phase is one function `void stm_NAME_v4(void *const *buffer, const int64_t *extent, void *scratch, int64_t first,
-// int64_t last)` (StmKernel of runtime/program/program.h), one plan step and one entry of stm_kernels. Phases of a kernel run one
-// after the other. Parts are cut by extents alone, never by the number of threads, so results do not depend on it. Results may differ in the
-// last bits between instruction sets: v2 has no fused multiply-add, and the width of the lanes changes the order of sums.
+// int64_t last)` (StmKernel of runtime/program/program.h), one plan step and one entry of stm_kernels. Phases of a
+// kernel run one after the other. Parts are cut by extents alone, never by the number of threads, so results do not
+// depend on it. Results may differ in the last bits between instruction sets: v2 has no fused multiply-add, and the
+// width of the lanes changes the order of sums.
 //
 // Scratch: one block per thread, 64-byte aligned, at least as large as the largest `scratch` of the phases. Its first
-// CPU_SCRATCH_HEADER bytes belong to no kernel: int64 word 0 becomes non-zero when a gathered position (x[index[e]]) was
-// outside its tensor. Such a read is 0, such a write is dropped, nothing outside a buffer is touched. The runtime zeroes
-// the header once, looks at it after a step, and reports. Phases that neither gather nor keep locals have scratch 0.
+// CPU_SCRATCH_HEADER bytes belong to no kernel: int64 word 0 becomes non-zero when a gathered position (x[index[e]])
+// was outside its tensor. Such a read is 0, such a write is dropped, nothing outside a buffer is touched. The runtime
+// zeroes the header once, looks at it after a step, and reports. Phases that neither gather nor keep locals have
+// scratch 0.
 //
 // Ownership: results live on the arena given. Errors: returned as messages on the arena (a kernel this target cannot
 // express, an LLVM failure); NULL is success.
@@ -42,14 +45,14 @@ typedef struct CpuWorkspace {
 } CpuWorkspace;
 
 typedef struct CpuPhase {
-    const char *name;         // kernel name, with _p0, _p1 when there are several phases; function: stm_NAME_v4
-    int args;                 // arguments of the function, in order:
-    int arg[MAX_VARS * 4];    //   >= 0 kernel buffer, < 0 workspace ~arg
-    Extent parts;             // number of parts: ceil(parts / divide)
+    const char *name;      // kernel name, with _p0, _p1 when there are several phases; function: stm_NAME_v4
+    int args;              // arguments of the function, in order:
+    int arg[MAX_VARS * 4]; //   >= 0 kernel buffer, < 0 workspace ~arg
+    Extent parts;          // number of parts: ceil(parts / divide)
     int64_t divide;
-    int64_t scratch;          // bytes per thread, header included
-    int64_t flops;            // at the bound extents
-    const void *plan;         // private to the target
+    int64_t scratch;  // bytes per thread, header included
+    int64_t flops;    // at the bound extents
+    const void *plan; // private to the target
 } CpuPhase;
 
 typedef struct CpuLowering {
@@ -78,8 +81,8 @@ typedef struct CpuObjects {
 const char *cpu_compile(Arena *arena, const Program *p, const CpuLowering *const *lowering, int count,
                         const CpuOptions *options, CpuObjects *out);
 
-// One object with stm_kernels (an entry per name, in this order: the plan's kernel numbers), stm_plan_text (NUL after size
-// bytes) and stm_plan_size.
+// One object with stm_kernels (an entry per name, in this order: the plan's kernel numbers), stm_plan_text (NUL after
+// size bytes) and stm_plan_size.
 const char *cpu_data_module(Arena *arena, const char *const *name, int count, const char *plan_text, size_t plan_size,
                             const CpuOptions *options, CpuObjects *out);
 

@@ -6,10 +6,13 @@
 typedef struct Rewrite {
     Arena *arena;
     const Kernel *from;
-    int map[LOOP_VARS];     // new number of each variable
-    bool *scalar;           // locals that lose their dimensions
-    int *buffer;            // locals that become this buffer, or -1
-    struct { const Expr *key; Expr *value; } *memo;
+    int map[LOOP_VARS]; // new number of each variable
+    bool *scalar;       // locals that lose their dimensions
+    int *buffer;        // locals that become this buffer, or -1
+    struct {
+        const Expr *key;
+        Expr *value;
+    } * memo;
     int memo_size, memo_used;
 } Rewrite;
 
@@ -114,7 +117,8 @@ static void rewrite_stage(Rewrite *r, Stage *stage) {
 // ---- free variables to outer ones
 static bool same_position(const Position *a, const Position *b) {
     if (a->gather || b->gather) return a->gather == b->gather;
-    if (a->terms != b->terms || a->offset != b->offset || a->divide != b->divide || a->modulo != b->modulo) return false;
+    if (a->terms != b->terms || a->offset != b->offset || a->divide != b->divide || a->modulo != b->modulo)
+        return false;
     for (int t = 0; t < a->terms; t++)
         if (a->term[t].var != b->term[t].var || a->term[t].coef != b->term[t].coef) return false;
     return true;
@@ -126,7 +130,8 @@ static const Stage *writer_of(const Kernel *k, int tensor) {
     return NULL;
 }
 
-static bool reads_own_element(const Kernel *k, const Expr *e) { // every read of what is written here is of the same place
+static bool reads_own_element(const Kernel *k,
+                              const Expr *e) { // every read of what is written here is of the same place
     for (int i = 0; i < e->arity; i++)
         if (!reads_own_element(k, e->arg[i])) return false;
     if (e->op != OP_READ) return true;

@@ -9,8 +9,8 @@
 const Kernel *derive_outer(Arena *arena, const Kernel *k);
 // Locals with dynamic dimensions become buffers (appended) with the outer variables as leading dimensions.
 const Kernel *derive_buffers(Arena *arena, const Kernel *k);
-// The first `stages` stages reduce over `var` among others: *partial computes them for each of `chunks` pieces of var into
-// appended buffers, *rest combines the pieces in order and runs the remaining stages.
+// The first `stages` stages reduce over `var` among others: *partial computes them for each of `chunks` pieces of var
+// into appended buffers, *rest combines the pieces in order and runs the remaining stages.
 void derive_split(Arena *arena, const Kernel *k, int stages, int var, int chunks, Kernel **partial, Kernel **rest);
 
 #endif

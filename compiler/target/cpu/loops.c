@@ -1,13 +1,13 @@
 // Emits the loop nest of a planned phase: parts, outer loops, stages with their reductions.
 //
-// The lane loop has a main part of whole vectors and one masked vector at the end. Accumulators live in stack slots that the
-// promotion pass turns into registers. What does not depend on the inner loops is evaluated before them. Sums over
-// lanes and over independent accumulators are added in a fixed tree.
+// The lane loop has a main part of whole vectors and one masked vector at the end. Accumulators live in stack slots
+// that the promotion pass turns into registers. What does not depend on the inner loops is evaluated before them. Sums
+// over lanes and over independent accumulators are added in a fixed tree.
 #include "target/cpu/loops.h"
 
 #include <string.h>
 
-enum { MOST_ACCUMULATORS = 4, UNROLL_WINDOW = 16, UNROLL_COST = 160, CHEAP = 10, MODERATE = 30 };
+enum { MOST_ACCUMULATORS = 4, UNROLL_WINDOW = 16, UNROLL_COST = 160, CHEAP = 10, MODERATE = 30, HEAVY = 60 };
 
 typedef struct Nest { // the loops of one stage
     Emit *e;
@@ -15,12 +15,14 @@ typedef struct Nest { // the loops of one stage
     const LoopStage *loops;
     int accumulators;
     LLVMValueRef slot[MOST_ACCUMULATORS], number_slot[MOST_ACCUMULATORS];
-    int copy; // accumulator of the body being emitted
+    int copy;           // accumulator of the body being emitted
     bool unrolled;      // reduced loops are unrolled completely
     bool lanes_reduced; // lanes go across the innermost reduced variable
 } Nest;
 
-static uint64_t bit(int var) { return (uint64_t)1 << var; }
+static uint64_t bit(int var) {
+    return (uint64_t)1 << var;
+}
 
 static void run_stages(Emit *e);
 static void free_loops(Nest *n, int depth);
@@ -150,8 +152,8 @@ static LLVMValueRef beats(Emit *e, Reduce r, ElementType type, LLVMValueRef x, L
                            LLVMBuildAnd(b, nan_x, LLVMBuildNot(b, number_best, ""), ""), "");
     } else {
         bool is_unsigned = type == T_U8 || type == T_BOOL;
-        LLVMIntPredicate p = r == REDUCE_ARGMIN ? (is_unsigned ? LLVMIntULT : LLVMIntSLT)
-                                                : (is_unsigned ? LLVMIntUGT : LLVMIntSGT);
+        LLVMIntPredicate p =
+            r == REDUCE_ARGMIN ? (is_unsigned ? LLVMIntULT : LLVMIntSLT) : (is_unsigned ? LLVMIntUGT : LLVMIntSGT);
         better = LLVMBuildICmp(b, p, x, best, "");
         same = LLVMBuildICmp(b, LLVMIntEQ, x, best, "");
     }
@@ -168,7 +170,9 @@ static LLVMValueRef half(Emit *e, LLVMValueRef v, int lanes, bool upper) {
                                   LLVMConstVector(pick, (unsigned)(lanes / 2)), "");
 }
 
-static bool is_arg(Reduce r) { return r == REDUCE_ARGMAX || r == REDUCE_ARGMIN; }
+static bool is_arg(Reduce r) {
+    return r == REDUCE_ARGMAX || r == REDUCE_ARGMIN;
+}
 
 static LLVMValueRef across_lanes(Emit *e, Reduce r, ElementType type, LLVMValueRef v, LLVMValueRef *number) {
     LLVMBuilderRef b = e->m->builder;
@@ -332,7 +336,8 @@ static int count_accumulators(const Nest *n) {
     int64_t bound = plan->var[last].bound;
     if (last == plan->chunked) bound /= plan->chunks;
     if (n->unrolled) return n->loops->cost <= CHEAP ? 2 : 1;
-    // Short loops stay small: every accumulator is another copy of the body. v2 is for old machines: compact code there.
+    // Short loops stay small: every accumulator is another copy of the body. v2 is for old machines: compact code
+    // there.
     if (last == n->loops->lane) bound /= WIDEST / 2;
     if (bound <= (last == n->loops->lane ? 8 : 64) || cost > MODERATE) return 1;
     return cost <= CHEAP && n->e->m->level > CPU_V2 ? 4 : 2;
@@ -385,8 +390,11 @@ static int map_unroll(const Emit *e, int lane, int64_t cost) {
     return cost <= CHEAP && e->plan->var[lane].bound >= 64 && e->m->level > CPU_V2 ? 2 : 1;
 }
 
-// Masks cost next to nothing on AVX-512: one masked loop is half the code of a whole and a masked one.
-static bool masks_suffice(const Emit *e, int64_t cost) { return e->m->level == CPU_V4 && cost > CHEAP; }
+// Where the body costs much more than masking on AVX-512, one masked loop is half the code of a whole and a masked one.
+// (Measured on Zen 5: exp and erf maps lose a factor of two to masks, lgamma nothing.)
+static bool masks_suffice(const Emit *e, int64_t cost) {
+    return e->m->level == CPU_V4 && cost > HEAVY;
+}
 
 static void free_loops(Nest *n, int depth) {
     Emit *e = n->e;
@@ -395,8 +403,8 @@ static void free_loops(Nest *n, int depth) {
         return;
     }
     int var = n->loops->free[depth];
-    uint64_t inner = inner_bits(n->loops->free + depth, n->loops->frees - depth) |
-                     inner_bits(n->loops->red, n->loops->reds);
+    uint64_t inner =
+        inner_bits(n->loops->free + depth, n->loops->frees - depth) | inner_bits(n->loops->red, n->loops->reds);
     emit_hoist(e, n->stage->value, inner);
     LLVMValueRef from, to;
     bounds_of(e, var, &from, &to);
@@ -436,8 +444,8 @@ static void hoist_all(Emit *e, int from) { // what no outer loop from `from` on 
     uint64_t inner = USES_LATE | inner_bits(plan->outer + from, plan->outers - from);
     if (plan->lane >= 0) inner |= bit(plan->lane);
     for (int s = 0; s < k->stage.count; s++) {
-        uint64_t own = inner_bits(plan->stage[s].free, plan->stage[s].frees) |
-                       inner_bits(plan->stage[s].red, plan->stage[s].reds);
+        uint64_t own =
+            inner_bits(plan->stage[s].free, plan->stage[s].frees) | inner_bits(plan->stage[s].red, plan->stage[s].reds);
         e->stage = &k->stage.at[s];
         emit_hoist(e, k->stage.at[s].value, inner | own);
     }
@@ -477,8 +485,8 @@ static void outer_loops(Emit *e, int depth, LLVMValueRef lane_from, LLVMValueRef
     }
     if (lane_from) from = lane_from, to = lane_to;
     else bounds_of(e, plan->lane, &from, &to);
-    lane_loop(e, plan->lane, from, to, loops ? 1 : map_unroll(e, plan->lane, cost),
-              !loops && masks_suffice(e, cost), lane_body, e);
+    lane_loop(e, plan->lane, from, to, loops ? 1 : map_unroll(e, plan->lane, cost), !loops && masks_suffice(e, cost),
+              lane_body, e);
 }
 
 static void flattened(Emit *e) { // the loop over [first * divide, last * divide) of the cut variables

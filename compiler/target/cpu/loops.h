@@ -8,7 +8,7 @@
 typedef struct Emit {
     CpuModule *m;
     const LoopPlan *plan;
-    LLVMBasicBlockRef entry;     // loads of arguments and run-time extents are collected here; NULL: where they are used
+    LLVMBasicBlockRef entry; // loads of arguments and run-time extents are collected here; NULL: where they are used
     LLVMValueRef buffers, extents, first, last;
     LLVMValueRef scratch;        // NULL: positions outside are not recorded
     LLVMValueRef *base;          // of buffers, loaded on first use
@@ -20,24 +20,24 @@ typedef struct Emit {
     LLVMValueRef *value;         // by expression id, while valid
     int *undo;
     int undos;
-    const Stage *stage;          // the one being emitted
+    const Stage *stage; // the one being emitted
     LLVMValueRef seed, step;
 } Emit;
 
 // ---- loops.c
 void loops_emit(CpuModule *m, Arena *arena, const LoopPlan *plan);
 // ---- access.c
-LLVMValueRef emit_mono(Emit *e, Mono x);              // i64, in the entry block
+LLVMValueRef emit_mono(Emit *e, Mono x); // i64, in the entry block
 LLVMValueRef emit_base(Emit *e, int buffer);
 LLVMValueRef emit_read(Emit *e, const Expr *read);
 void emit_write(Emit *e, const Stage *stage, LLVMValueRef value);
-LLVMValueRef emit_random_index(Emit *e);              // i64, a vector when it varies
+LLVMValueRef emit_random_index(Emit *e); // i64, a vector when it varies
 // ---- scalar.c
-LLVMValueRef emit_value(Emit *e, const Expr *x);      // a scalar when it does not vary across lanes
+LLVMValueRef emit_value(Emit *e, const Expr *x);         // a scalar when it does not vary across lanes
 void emit_hoist(Emit *e, const Expr *x, uint64_t inner); // evaluates now what does not depend on `inner` variables
 int emit_mark(Emit *e);
 void emit_release(Emit *e, int mark);
-void emit_match(Emit *e, LLVMValueRef *a, LLVMValueRef *b); // splats the scalar one of two
+void emit_match(Emit *e, LLVMValueRef *a, LLVMValueRef *b);                   // splats the scalar one of two
 LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b, bool minimum); // NaN spreads
 LLVMValueRef emit_cast(Emit *e, LLVMValueRef v, ElementType from, ElementType to);
 

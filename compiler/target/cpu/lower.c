@@ -11,7 +11,9 @@
 enum { DYNAMIC_BOUND = 64, STEP_BOUND = 65536, DEFAULT_GRAIN = 100000 };
 
 // ---- monomials
-Mono mono_of(int64_t k) { return (Mono){.k = k}; }
+Mono mono_of(int64_t k) {
+    return (Mono){.k = k};
+}
 
 Mono mono_extent(Extent e) {
     Mono m = {.k = e.count};
@@ -89,7 +91,9 @@ static int64_t op_cost(ScalarOp op) {
     }
 }
 
-static uint64_t var_bit(const LoopPlan *plan, int var) { return plan->var[var].gone ? 0 : (uint64_t)1 << var; }
+static uint64_t var_bit(const LoopPlan *plan, int var) {
+    return plan->var[var].gone ? 0 : (uint64_t)1 << var;
+}
 
 // Grows the table for all nodes below e; information is filled once merging is done.
 static void collect(LoopPlan *plan, const Expr *e) {
@@ -249,8 +253,7 @@ bool random_stride(const LoopPlan *plan, const Stage *stage, int var, Mono *stri
     int v;
     if (stage->dest >= 0) {
         bool plain = true;
-        for (int d = 0; d < stage->rank; d++)
-            plain = plain && plain_var(&stage->target[d], &v);
+        for (int d = 0; d < stage->rank; d++) plain = plain && plain_var(&stage->target[d], &v);
         if (plain) {
             for (int d = 0; d < stage->rank; d++)
                 if (plain_var(&stage->target[d], &v) && v == var) {
@@ -715,8 +718,8 @@ const char *plan_loops(Arena *arena, const Program *p, const Kernel *k, const ch
     int all[LOOP_VARS];
     for (int v = 0; v < k->outer; v++) all[v] = v;
     // Scatters keep their order: it is the order of the additions.
-    plan->outers = sort_vars(plan, &k->stage.at[k->stage.count - 1], all, k->outer, plan->lane, plan->scatters,
-                             plan->outer);
+    plan->outers =
+        sort_vars(plan, &k->stage.at[k->stage.count - 1], all, k->outer, plan->lane, plan->scatters, plan->outer);
     if (plan->scatters) { // the variables that parts can be cut from go outermost
         int sorted[LOOP_VARS], n = 0;
         for (int pass = 0; pass < 2; pass++)

@@ -1,5 +1,5 @@
-// The plan of one loop phase: which loops run, in which order, what goes across lanes, how parts are cut. The same for every
-// instruction set; loops.c emits from it and decides nothing but unrolling.
+// The plan of one loop phase: which loops run, in which order, what goes across lanes, how parts are cut. The same for
+// every instruction set; loops.c emits from it and decides nothing but unrolling.
 #ifndef STMC_TARGET_CPU_LOWER_H
 #define STMC_TARGET_CPU_LOWER_H
 
@@ -23,22 +23,22 @@ int64_t mono_bound(const Program *p, Mono m); // at the bounds of the axes
 
 typedef struct ExprInfo {
     const Expr *expr;
-    uint64_t uses;  // variables that its value depends on (merged and single-valued ones left out)
-    int cost;       // scalar operations of the node alone
+    uint64_t uses; // variables that its value depends on (merged and single-valued ones left out)
+    int cost;      // scalar operations of the node alone
     bool gathers;
 } ExprInfo;
 
 typedef struct LoopVar {
     Mono extent; // after merging
     int64_t bound;
-    bool gone;   // merged into another, or of extent 1: its value is 0
+    bool gone; // merged into another, or of extent 1: its value is 0
 } LoopVar;
 
 typedef struct LoopStage {
     int frees, free[MAX_VARS + 1];
     int reds, red[MAX_VARS + 1];
-    int lane;           // among free or red, then the last there; or -1
-    int64_t cost;       // operations of one evaluation of the value
+    int lane;     // among free or red, then the last there; or -1
+    int64_t cost; // operations of one evaluation of the value
 } LoopStage;
 
 typedef struct LoopPlan {
@@ -58,13 +58,16 @@ typedef struct LoopPlan {
     int64_t divide;
     int64_t scratch;
     LoopStage *stage;
-    bool unmerged;                  // input: keep all variables apart
-    int chunked, chunk, chunks;     // variable cut into `chunks` pieces numbered by variable `chunk`; or -1
-    int *arg_of;                    // argument number of each buffer, -1: not used
+    bool unmerged;              // input: keep all variables apart
+    int chunked, chunk, chunks; // variable cut into `chunks` pieces numbered by variable `chunk`; or -1
+    int *arg_of;                // argument number of each buffer, -1: not used
     bool gathers, scatters;
-    ExprInfo *expr;                 // by id
+    ExprInfo *expr; // by id
     int exprs;
-    struct { const Expr *key; int id; } *table;
+    struct {
+        const Expr *key;
+        int id;
+    } * table;
     int table_size;
 } LoopPlan;
 

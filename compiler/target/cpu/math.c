@@ -1,25 +1,51 @@
-// Elementary functions as IR. Single precision is computed by our own polynomials so that results do not depend on a libm;
-// pow, lgamma, digamma, sin, cos and atan2 work in double inside and are private functions of the module, the others
-// are emitted in place. docs/numerics.md states the bounds, tests/passes/math_ulp.c measures them.
+// Elementary functions as IR. Single precision is computed by our own polynomials so that results do not depend on a
+// libm; pow, lgamma, digamma, sin, cos and atan2 work in double inside and are private functions of the module, the
+// others are emitted in place. docs/numerics.md states the bounds, tests/passes/math_ulp.c measures them.
 #include "target/cpu/math.h"
 
 #include <string.h>
 
 typedef LLVMValueRef V;
 
-static V num(V like, double x) { return const_real(LLVMTypeOf(like), x); }
-static V add(CpuModule *m, V a, V b) { return LLVMBuildFAdd(m->builder, a, b, ""); }
-static V sub(CpuModule *m, V a, V b) { return LLVMBuildFSub(m->builder, a, b, ""); }
-static V mul(CpuModule *m, V a, V b) { return LLVMBuildFMul(m->builder, a, b, ""); }
-static V quotient(CpuModule *m, V a, V b) { return LLVMBuildFDiv(m->builder, a, b, ""); }
-static V pick(CpuModule *m, V c, V a, V b) { return LLVMBuildSelect(m->builder, c, a, b, ""); }
-static V less(CpuModule *m, V a, V b) { return LLVMBuildFCmp(m->builder, LLVMRealOLT, a, b, ""); }
-static V same(CpuModule *m, V a, V b) { return LLVMBuildFCmp(m->builder, LLVMRealOEQ, a, b, ""); }
-static V is_nan(CpuModule *m, V a) { return LLVMBuildFCmp(m->builder, LLVMRealUNO, a, a, ""); }
-static V either(CpuModule *m, V a, V b) { return LLVMBuildOr(m->builder, a, b, ""); }
-static V both(CpuModule *m, V a, V b) { return LLVMBuildAnd(m->builder, a, b, ""); }
-static V magnitude(CpuModule *m, V a) { return intrinsic1(m, "llvm.fabs", a); }
-static V nearest(CpuModule *m, V a) { return intrinsic1(m, "llvm.rint", a); }
+static V num(V like, double x) {
+    return const_real(LLVMTypeOf(like), x);
+}
+static V add(CpuModule *m, V a, V b) {
+    return LLVMBuildFAdd(m->builder, a, b, "");
+}
+static V sub(CpuModule *m, V a, V b) {
+    return LLVMBuildFSub(m->builder, a, b, "");
+}
+static V mul(CpuModule *m, V a, V b) {
+    return LLVMBuildFMul(m->builder, a, b, "");
+}
+static V quotient(CpuModule *m, V a, V b) {
+    return LLVMBuildFDiv(m->builder, a, b, "");
+}
+static V pick(CpuModule *m, V c, V a, V b) {
+    return LLVMBuildSelect(m->builder, c, a, b, "");
+}
+static V less(CpuModule *m, V a, V b) {
+    return LLVMBuildFCmp(m->builder, LLVMRealOLT, a, b, "");
+}
+static V same(CpuModule *m, V a, V b) {
+    return LLVMBuildFCmp(m->builder, LLVMRealOEQ, a, b, "");
+}
+static V is_nan(CpuModule *m, V a) {
+    return LLVMBuildFCmp(m->builder, LLVMRealUNO, a, a, "");
+}
+static V either(CpuModule *m, V a, V b) {
+    return LLVMBuildOr(m->builder, a, b, "");
+}
+static V both(CpuModule *m, V a, V b) {
+    return LLVMBuildAnd(m->builder, a, b, "");
+}
+static V magnitude(CpuModule *m, V a) {
+    return intrinsic1(m, "llvm.fabs", a);
+}
+static V nearest(CpuModule *m, V a) {
+    return intrinsic1(m, "llvm.rint", a);
+}
 
 static V with_sign(CpuModule *m, V a, V sign) {
     LLVMTypeRef type = LLVMTypeOf(a);
@@ -162,7 +188,9 @@ static V log_ends(CpuModule *m, V u, V y) {
     return pick(m, bad, num(u, __builtin_nan("")), y);
 }
 
-static V log_f32(CpuModule *m, V x) { return log_ends(m, x, log_core(m, x, NULL)); }
+static V log_f32(CpuModule *m, V x) {
+    return log_ends(m, x, log_core(m, x, NULL));
+}
 
 static V log1p_f32(CpuModule *m, V x) {
     V u = add(m, x, num(x, 1));
@@ -192,8 +220,8 @@ static V log_f64(CpuModule *m, V x) { // full precision for positive normal numb
     // Small integers become doubles through 32 bits: AVX2 has no conversion from 64.
     V e = LLVMBuildSIToFP(b, LLVMBuildTrunc(b, k, shape_like(m->i32, word), ""), type, "");
     V s = quotient(m, sub(m, f, num(x, 1)), add(m, f, num(x, 1))), z = mul(m, s, s);
-    V p = POLYNOMIAL(m, z, 2.0 / 23, 2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7, 2.0 / 5,
-                     2.0 / 3);
+    V p = POLYNOMIAL(m, z, 2.0 / 23, 2.0 / 21, 2.0 / 19, 2.0 / 17, 2.0 / 15, 2.0 / 13, 2.0 / 11, 2.0 / 9, 2.0 / 7,
+                     2.0 / 5, 2.0 / 3);
     V y = mul(m, mul(m, s, z), p);
     y = add(m, y, fma_or_mad(m, e, num(x, 1.90821492927058770002e-10), add(m, s, s)));
     y = fma_or_mad(m, e, num(x, 6.93147180369123816490e-01), y);
@@ -316,7 +344,8 @@ static V atan2_f32(CpuModule *m, V y32, V x32) {
     return narrow(m, pick(m, either(m, is_nan(m, x), is_nan(m, y)), num(x, __builtin_nan("")), a), LLVMTypeOf(y32));
 }
 
-// ---- sin and cos. Quadrant and remainder by double arithmetic up to 2^19; above by multiplication with the bits of 2/pi.
+// ---- sin and cos. Quadrant and remainder by double arithmetic up to 2^19; above by multiplication with the bits of
+// 2/pi.
 static V private_function(CpuModule *m, const char *name, LLVMTypeRef type) {
     V f = LLVMAddFunction(m->module, name, type);
     LLVMSetLinkage(f, LLVMInternalLinkage);
@@ -327,10 +356,10 @@ static V private_function(CpuModule *m, const char *name, LLVMTypeRef type) {
 
 // {f64 remainder, i32 quadrant} of a finite |x| >= 2^19 : 24 bits of mantissa times the 96 bits of 2/pi that matter.
 static V large_reduction(CpuModule *m) {
-    static const uint32_t two_over_pi[24] = {
-        0xa2, 0xa2f9, 0xa2f983, 0xa2f9836e, 0xf9836e4e, 0x836e4e44, 0x6e4e4415, 0x4e441529,
-        0x441529fc, 0x1529fc27, 0x29fc2757, 0xfc2757d1, 0x2757d1f5, 0x57d1f534, 0xd1f534dd, 0xf534ddc0,
-        0x34ddc0db, 0xddc0db62, 0xc0db6295, 0xdb629599, 0x6295993c, 0x95993c43, 0x993c4390, 0x3c439041};
+    static const uint32_t two_over_pi[24] = {0xa2,       0xa2f9,     0xa2f983,   0xa2f9836e, 0xf9836e4e, 0x836e4e44,
+                                             0x6e4e4415, 0x4e441529, 0x441529fc, 0x1529fc27, 0x29fc2757, 0xfc2757d1,
+                                             0x2757d1f5, 0x57d1f534, 0xd1f534dd, 0xf534ddc0, 0x34ddc0db, 0xddc0db62,
+                                             0xc0db6295, 0xdb629599, 0x6295993c, 0x95993c43, 0x993c4390, 0x3c439041};
     V existing = LLVMGetNamedFunction(m->module, "stm.reduce");
     if (existing) return existing;
     LLVMBuilderRef b = m->builder;
@@ -384,7 +413,8 @@ static V trig_f32(CpuModule *m, V x, bool cosine) {
     r = fma_or_mad(m, q, num(d, -6.07710050650619224932e-11), r);
     V n = LLVMBuildFPToSI(b, q, word, "");
     V any = lanes > 1 ? intrinsic1(m, "llvm.vector.reduce.or", large) : large;
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(b), slow = module_block(m, "large"), after = module_block(m, "reduced");
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(b), slow = module_block(m, "large"),
+                      after = module_block(m, "reduced");
     LLVMBuildCondBr(b, any, slow, after);
     LLVMPositionBuilderAtEnd(b, slow);
     V slow_r = r, slow_n = n;

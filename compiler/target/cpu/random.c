@@ -1,4 +1,5 @@
-// Philox4x32-10 (Salmon et al., SC 2011) as IR. The four words are computed lane by lane; the multiplications are 32 x 32
+// Philox4x32-10 (Salmon et al., SC 2011) as IR. The four words are computed lane by lane; the multiplications are 32 x
+// 32
 // -> 64 bits, which every level has as a vector instruction.
 #include "target/cpu/random.h"
 
@@ -20,8 +21,8 @@ static LLVMValueRef philox(CpuModule *m, LLVMValueRef index, LLVMValueRef place,
     for (int round = 0; round < ROUNDS; round++) {
         LLVMValueRef high[2], low[2];
         for (int i = 0; i < 2; i++) {
-            LLVMValueRef product = LLVMBuildMul(b, LLVMBuildZExt(b, c[2 * i], wide, ""),
-                                                const_int(wide, (int64_t)multiplier[i]), "");
+            LLVMValueRef product =
+                LLVMBuildMul(b, LLVMBuildZExt(b, c[2 * i], wide, ""), const_int(wide, (int64_t)multiplier[i]), "");
             high[i] = LLVMBuildTrunc(b, LLVMBuildLShr(b, product, const_int(wide, 32), ""), word, "");
             low[i] = LLVMBuildTrunc(b, product, word, "");
         }
@@ -51,7 +52,8 @@ LLVMValueRef random_emit(CpuModule *m, LLVMValueRef index, LLVMValueRef place, L
         LLVMSetLinkage(f, LLVMInternalLinkage);
         module_attributes(m, f);
         LLVMPositionBuilderAtEnd(m->builder, LLVMAppendBasicBlockInContext(m->context, f, "entry"));
-        LLVMBuildRet(m->builder, philox(m, LLVMGetParam(f, 0), LLVMGetParam(f, 1), LLVMGetParam(f, 2), LLVMGetParam(f, 3)));
+        LLVMBuildRet(m->builder,
+                     philox(m, LLVMGetParam(f, 0), LLVMGetParam(f, 1), LLVMGetParam(f, 2), LLVMGetParam(f, 3)));
         LLVMPositionBuilderAtEnd(m->builder, here);
     }
     LLVMValueRef arg[4] = {index, place, seed, step};

@@ -3,7 +3,9 @@
 #include "target/cpu/math.h"
 #include "target/cpu/random.h"
 
-int emit_mark(Emit *e) { return e->undos; }
+int emit_mark(Emit *e) {
+    return e->undos;
+}
 
 void emit_release(Emit *e, int mark) {
     while (e->undos > mark) e->value[e->undo[--e->undos]] = NULL;
@@ -24,8 +26,8 @@ static bool never_nan(LLVMValueRef v) {
     return false;
 }
 
-// a > b ? a : b is one instruction and yields b when either is NaN; so the operand that may be NaN goes second, and when both may
-// be, a NaN in a is put back.
+// a > b ? a : b is one instruction and yields b when either is NaN; so the operand that may be NaN goes second, and
+// when both may be, a NaN in a is put back.
 static LLVMValueRef pick(Emit *e, LLVMValueRef a, LLVMValueRef b, bool minimum) {
     LLVMValueRef c = LLVMBuildFCmp(e->m->builder, minimum ? LLVMRealOLT : LLVMRealOGT, a, b, "");
     return LLVMBuildSelect(e->m->builder, c, a, b, "");
@@ -123,7 +125,8 @@ static LLVMValueRef leaf(Emit *e, const Expr *x) {
     }
     case OP_RANDOM: {
         LLVMValueRef place = const_i32(e->m, (int32_t)x->place);
-        if (x->extent.count > 0) place = LLVMBuildTrunc(e->m->builder, emit_mono(e, mono_extent(x->extent)), e->m->i32, "");
+        if (x->extent.count > 0)
+            place = LLVMBuildTrunc(e->m->builder, emit_mono(e, mono_extent(x->extent)), e->m->i32, "");
         return random_emit(e->m, emit_random_index(e), place, e->seed, e->step);
     }
     default: return emit_read(e, x);
