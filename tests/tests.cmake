@@ -74,3 +74,7 @@ foreach(file ${ALL_STM})
     set_tests_properties(stm:${short} PROPERTIES TIMEOUT 300)
   endif()
 endforeach()
+
+# ---- against the recorded references: HEVisum step by step, every module
+add_test(NAME parity COMMAND ${T}/parity/run.sh ${CMAKE_BINARY_DIR})
+set_tests_properties(parity PROPERTIES TIMEOUT 900 LABELS slow)

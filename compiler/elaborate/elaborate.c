@@ -302,9 +302,19 @@ static bool declare_file(El *el, File *f) {
     return true;
 }
 
+// One name for a file however it is written, so that files that use each other end; `path` itself when there is no
+// file.
+static const char *real_path(El *el, const char *path) {
+    char *real = realpath(path, NULL);
+    const char *copy = arena_format(el->arena, "%s", real ? real : path);
+    free(real);
+    return copy;
+}
+
 static File *new_file(El *el, int source, Node *tree, bool is_library) {
     File *f = NEW(el->arena, File);
     f->source = source;
+    f->path = real_path(el, el->sources->file.at[source].path);
     f->tree = tree;
     f->is_library = is_library;
     f->scope = scope_new(el, NULL);
@@ -323,8 +333,9 @@ static File *load(El *el, const Node *use, File *from) {
     } else {
         path = arena_format(el->arena, "%s/%s.stm", el->options->stdlib, use->name);
     }
+    const char *real = real_path(el, path);
     for (int i = 0; i < el->file.count; i++)
-        if (!strcmp(el->sources->file.at[el->file.at[i]->source].path, path)) return el->file.at[i];
+        if (!strcmp(el->file.at[i]->path, real)) return el->file.at[i];
     int source = sources_read(el->sources, path);
     if (source < 0) {
         int why = errno;

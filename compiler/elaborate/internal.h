@@ -71,6 +71,7 @@ struct Callable {
 };
 
 struct File { // a source file and what its names mean
+    const char *path; // as the system knows it
     int source;
     Node *tree;
     Scope *scope;

@@ -116,8 +116,7 @@ static void supervise(Run *run, Feed *feed, const void *what) {
             printf("FAILED: %s: %s: not done after %d s\n", run->file, s->name, SECONDS);
         else if (WIFSIGNALED(status))
             printf("FAILED: %s: %s: killed by signal %d\n", run->file, s->name, WTERMSIG(status));
-        else
-            printf("FAILED: %s: %s: ended with status %d\n", run->file, s->name, WEXITSTATUS(status));
+        else printf("FAILED: %s: %s: ended with status %d\n", run->file, s->name, WEXITSTATUS(status));
         printf("%.*s\n----\n", (int)(s->size < 6000 ? s->size : 6000), s->text);
         s->failed++;
         s->done++;
@@ -157,7 +156,8 @@ static void feed_explosions(Run *run, const void *what) {
         "net p(x) -> y[4] { n = 0 / 0  z[i < n] = 1  y = x }",
         "net p(x) -> y[4] { n = 2 ^ 60  for i in n .. n + 3 { y = x } }",
         "net p(x) -> y[4] { for i in 0 - 9000000000000000 .. 9000000000000000 { y = x } }",
-        "net p(x) -> y[4] { a[i,j,k,l,m,n,o,q,r] = x[i] * x[j] * x[k] * x[l] * x[m] * x[n] * x[o] * x[q] * x[r] y = x }",
+        "net p(x) -> y[4] { a[i,j,k,l,m,n,o,q,r] = x[i] * x[j] * x[k] * x[l] * x[m] * x[n] * x[o] * x[q] * x[r] y = x "
+        "}",
         "net p(x) -> y[4] { y = x[0] + sum[a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,q,r] x[a]*x[b]*x[c]*x[d]*x[e]*x[f]*x[g]*x[h]"
         "*x[i]*x[j]*x[k]*x[l]*x[m]*x[n]*x[o]*x[q]*x[r] }",
         "net p(x) -> y[4] { y[i] = x[x[x[x[x[i]]]]] }",
@@ -183,12 +183,15 @@ static void feed_explosions(Run *run, const void *what) {
         "function s(x[.., k]) -> y { y = 1 } net p(x) -> y[4] { y[i] = s[i]() }",
         "function s(x) = x  net p(x) -> y[4] { y[i] = s[i](x[i]) }",
         "module m(n) : x[..] -> y[..] { param w[n] ~ w[0]  y = x } net p(x) -> y[4] { y = x |> m(4) }",
-        "module m(n) : x[..] -> y[..] { param w[n, n] ~ sum[i < n] uniform()  y = x } net p(x) -> y[4] { y = x |> m(4) }",
+        "module m(n) : x[..] -> y[..] { param w[n, n] ~ sum[i < n] uniform()  y = x } net p(x) -> y[4] { y = x |> m(4) "
+        "}",
         "module m : x[..] -> y[..] { state s[..] = x  s <- s + s  y = s } net p(x) -> y[4] { y = x |> m }",
         "module m : x[..] -> y[..] { param s[..] ~ 1  s <- s + s  y = s } net p(x) -> y[4] { y = x |> m }",
-        "module m : x[..] -> y[..] { param s[4, 1000000000, 1000000000, 1000000000] ~ 1  y = s } net p(x) -> y[4] { y = x |> m }",
+        "module m : x[..] -> y[..] { param s[4, 1000000000, 1000000000, 1000000000] ~ 1  y = s } net p(x) -> y[4] { y "
+        "= x |> m }",
         "module m : x[..] -> y[..] { param s : i64[4] ~ 1  y = x * s } net p(x) -> y[4] { y = x |> m }",
-        "module m : x[..] -> y[..] { param s : bool[4] ~ true  y = s where x > 0 else x } net p(x) -> y[4] { y = x |> m }",
+        "module m : x[..] -> y[..] { param s : bool[4] ~ true  y = s where x > 0 else x } net p(x) -> y[4] { y = x |> "
+        "m }",
         "axis n = 0 net p(x) -> y[4] { y = x }",
         "axis n = 9000000000000000  net p(x) -> y[4] { z[i < n, j < n, k < n] = i + j + k  y[i] = x[i] + z[i, i, i] }",
         "axis n = dynamic axis m = dynamic input a : f32[n, m] net p(a) -> y[4] { z[(i j)] = a[i, j] y[i] = z[i] }",
@@ -224,7 +227,8 @@ static void feed_explosions(Run *run, const void *what) {
         "function f(a[n, n]) -> y[n] { y[i] = a[i, i] } net p(x) -> y[4] { z[i < 3, j < 4] = 1  y = f(z) }",
         "function f(a[2 * n]) -> y[n] { y[i] = a[i] } net p(x) -> y[2] { y = f(x) }",
         "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { z[i] = e[i, 0] + x[i]  y = x }",
-        "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { z[(i j)] = e[i, j]  w[i < 4, j] = z[(i j)] y = w[0, 0] * x }",
+        "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { z[(i j)] = e[i, j]  w[i < 4, j] = z[(i j)] y = w[0, "
+        "0] * x }",
         "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { y[j] = mean[i where e[i, j] > 0] e[i, j] }",
         "axis d = dynamic input e : f32[d, 4] net p(x) -> y[4] { y[j] = sum[i, k] e[i, j] * e[k, j] * extent(i) }",
         "axis d = dynamic input e : f32[d, d, d] net p(x) -> y[4] { y[j] = x[j] * sum[i, k, l] e[i, k, l] }",
@@ -233,15 +237,110 @@ static void feed_explosions(Run *run, const void *what) {
     (void)what;
     for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
         char whole[4096], name[32];
-        int n = snprintf(whole, sizeof whole,
-                         "use nn, optim\ninput x : f32[4]\n%s\nmodule tail : x[..] -> y[..] { param w[..] ~ 1 y = x * w }\n"
-                         "predict { output y = p(x) }\n"
-                         "train { loss = mean(tail(p(x))) if 1 < 2 { optimizer = adamw() } clip = norm(1) }\n"
-                         "test \"t\" { x[i < 4] = i  y = p(x)  check gradients of y }\n",
-                         text[i]);
+        int n =
+            snprintf(whole, sizeof whole,
+                     "use nn, optim\ninput x : f32[4]\n%s\nmodule tail : x[..] -> y[..] { param w[..] ~ 1 y = x * w }\n"
+                     "predict { output y = p(x) }\n"
+                     "train { loss = mean(tail(p(x))) if 1 < 2 { optimizer = adamw() } clip = norm(1) }\n"
+                     "test \"t\" { x[i < 4] = i  y = p(x)  check gradients of y }\n",
+                     text[i]);
         snprintf(name, sizeof name, "explosion %zu", i);
         check(run, name, whole, (size_t)n);
     }
+}
+
+// Lines of jobs with values of every kind where they do not belong: %s is the value, @ a loss.
+static void feed_jobs(Run *run, const void *what) {
+    static const char *const value[] = {"1",
+                                        "-1",
+                                        "0.5",
+                                        "\"a\"",
+                                        "true",
+                                        "[1, 2]",
+                                        "(1, 2)",
+                                        "x",
+                                        "x[0, 0]",
+                                        "n",
+                                        "p",
+                                        "p(x)",
+                                        "sgd",
+                                        "sgd()",
+                                        "sgd(lr = x)",
+                                        "sgd(lr = \"a\")",
+                                        "cosine",
+                                        "cosine()",
+                                        "cosine(warmup = x)",
+                                        "norm(x)",
+                                        "norm()",
+                                        "norm(1, 2)",
+                                        "value(p)",
+                                        "mean(x)",
+                                        "extent(n)",
+                                        "step",
+                                        "lr",
+                                        "linear",
+                                        "linear(3)",
+                                        "a: linear(3)",
+                                        "uniform()",
+                                        "1 / 0",
+                                        "0 / 0",
+                                        "10 ^ 300",
+                                        "sum[i, j] x[i, j]",
+                                        "x |> linear(3)",
+                                        "if training then 1 else x"};
+    static const char *const line[] = {
+        "train { loss = %s optimizer = sgd(lr = 1) }",
+        "train { loss = @ optimizer = %s }",
+        "train { loss = @ optimizer \"*\" = %s optimizer = sgd(lr = lr) }",
+        "train { loss = @ optimizer = sgd(lr = %s) }",
+        "train { loss = @ optimizer = sgd(lr = lr) schedule = %s }",
+        "train { loss = @ optimizer = sgd(lr = lr) clip = %s }",
+        "train { loss = @ optimizer = sgd(lr = lr) epochs = %s }",
+        "train { loss = @ optimizer = sgd(lr = lr) shuffle = %s }",
+        "train { loss = @ optimizer = sgd(lr = lr) monitor loss on validation keep min stop after %s }",
+        "train { q = %s loss = @ * q optimizer = sgd(lr = lr) }",
+        "train { loss = @ if %s { optimizer = sgd(lr = lr) } }",
+        "train { loss = @ for i in %s { freeze \"a\" } optimizer = sgd(lr = lr) }",
+        "train { loss = @ match %s { 1 { } else { optimizer = sgd(lr = lr) } } }",
+        "evaluate { q = %s metric m = q }",
+        "evaluate { q = p(x) metric m = %s }",
+        "evaluate { q = %s compare q with x metric m = mean(q) }",
+        "predict { output y = %s }",
+        "predict { q = %s output y = q + x }",
+        "predict { %s |> p output y = x }",
+        "prepare { a = %s b = f(%s) c = g(d = %s) }",
+        "option o = %s in [1, 2]",
+        "setting o = %s in 0 .. 1",
+        "axis o = %s",
+        "input o : f32[%s, n]",
+        "schedule o(a = %s) = a predict { output y = x * o() }",
+        "optimizer o(lr, a = %s) : w[..], g[..] { w[..] <- w[..] - a * g[..] } train { loss = @ optimizer = o(lr = 1) "
+        "}",
+        "module o(a = %s) : w[..] -> y[..] { state s[a] = a s <- s y = w * a } predict { output y = x |> o }",
+        "module o : w[b, c] -> y[b, c] { param s[c] ~ %s when %s y[i, j] = w[i, j] + s[j] } predict { output y = x |> "
+        "o }",
+        "test \"a\" { y = %s check y close %s within %s check gradients of y within %s check kernels <= %s }",
+        "test \"a\" { check %s }",
+    };
+    (void)what;
+    for (size_t l = 0; l < sizeof line / sizeof *line; l++)
+        for (size_t v = 0; v < sizeof value / sizeof *value; v++) {
+            char whole[4096], name[32];
+            const char *w = value[v];
+            int n = snprintf(whole, sizeof whole,
+                             "use nn, optim, schedule\nsetting lr = 0.1\naxis n = dynamic\ninput x : f32[n, 3]\n"
+                             "net p(x) -> y[n, 3] { y = x |> fc: linear(3) }\n");
+            for (const char *c = line[l]; *c; c++) {
+                const char *piece = w;
+                char one[2] = {*c, 0};
+                if (*c == '%' && c[1] == 's') c++;
+                else if (*c == '@') piece = "mean(p(x) ^ 2)";
+                else piece = one;
+                n += snprintf(whole + n, sizeof whole - (size_t)n, "%s", piece);
+            }
+            snprintf(name, sizeof name, "job %zu %zu", l, v);
+            check(run, name, whole, (size_t)n);
+        }
 }
 
 typedef struct Original {
@@ -259,7 +358,8 @@ static void feed_mutants(Run *run, const void *what) {
 
 int main(int count, char **argument) {
     if (count < 4) {
-        fprintf(stderr, "usage: fuzz_compile STDLIB MUTANTS FILE.stm ...   (SEED in the environment for other mutants)\n");
+        fprintf(stderr,
+                "usage: fuzz_compile STDLIB MUTANTS FILE.stm ...   (SEED in the environment for other mutants)\n");
         return 2;
     }
     Shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -271,6 +371,8 @@ int main(int count, char **argument) {
     const char *seed = getenv("SEED");
     run.file = "explosions";
     supervise(&run, feed_explosions, NULL);
+    run.file = "jobs";
+    supervise(&run, feed_jobs, NULL);
     run.file = "extremes";
     supervise(&run, feed_extremes, NULL);
     for (int i = 3; i < count; i++) {

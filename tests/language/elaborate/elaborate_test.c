@@ -23,8 +23,8 @@ static void show_difference(const char *seen, const char *wanted) {
         if (*seen == '\n') line++;
         seen++, wanted++;
     }
-    printf("    line %d, from where they differ\n    seen:     %.*s\n    expected: %.*s\n", line, (int)strcspn(seen, "\n"), seen,
-           (int)strcspn(wanted, "\n"), wanted);
+    printf("    line %d, from where they differ\n    seen:     %.*s\n    expected: %.*s\n", line,
+           (int)strcspn(seen, "\n"), seen, (int)strcspn(wanted, "\n"), wanted);
 }
 
 static int read_defines(Arena *arena, const char *text, Define *define, int most) {

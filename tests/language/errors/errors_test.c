@@ -167,7 +167,8 @@ static int compile(const char *stmc, const char *name, const Fence *fence, bool 
 }
 
 static void check_entry(const char *stmc, const char *code, const char *entry) {
-    Fence wrong = find_fence(entry, "stm wrong"), line = find_fence(entry, "text"), right = find_fence(entry, "stm right");
+    Fence wrong = find_fence(entry, "stm wrong"), line = find_fence(entry, "text"),
+          right = find_fence(entry, "stm right");
     if (strstr(entry, "No spec leads to it")) {
         check(!wrong.text && !right.text, code, "has programs although no spec leads to it");
         return;
