@@ -31,6 +31,12 @@ test_program(test_syntax stmc_core "${CMAKE_SOURCE_DIR}" language/syntax/test_sy
 string(REPLACE ";" " " ALL_STM_ARGUMENTS "${ALL_STM}")
 test_program(fuzz_syntax stmc_core "40 ${ALL_STM_ARGUMENTS}" fuzz/fuzz_syntax.c fuzz/mutate_spec.c)
 
+test_program(errors_test none "$<TARGET_FILE:stmc> spec/errors.md compiler" language/errors/errors_test.c)
+file(GLOB ELABORATE_STM CONFIGURE_DEPENDS tests/language/elaborate/*.stm)
+string(REPLACE ";" " " ELABORATE_STM "${ELABORATE_STM}")
+test_program(elaborate_test stmc_core "stdlib ${ELABORATE_STM}" language/elaborate/elaborate_test.c)
+test_program(fuzz_compile stmc_core "stdlib 25 ${ALL_STM_ARGUMENTS}" fuzz/fuzz_compile.c fuzz/mutate_spec.c)
+
 # ---- passes
 test_program(equations_test stmc_core "" passes/equations_test.c)
 test_program(equations_golden_test stmc_core "" passes/equations_golden_test.c)

@@ -342,6 +342,22 @@ static void run_step(Machine *m, const StmJob *job, const StmStep *step, bool li
     pool_run(m->pool, run_move, &move, (move.bytes + MOVE_PART - 1) / MOVE_PART);
 }
 
+// The first word of a thread's scratch becomes non-zero when a kernel met a gathered position (x[index[e]]) outside its
+// tensor. Such a read was 0 and such a write dropped; the numbers mean nothing, so the run ends here.
+static Status check_gathers(Machine *m, const StmJob *job, const StmStep *step) {
+    bool outside = false;
+    for (int t = 0; t < pool_threads(m->pool); t++) {
+        int64_t *word = (int64_t *)(void *)(m->scratch + t * m->scratch_stride);
+        outside = outside || *word != 0;
+        *word = 0;
+    }
+    if (!outside) return STATUS_OK;
+    return status_make(STATUS_MISMATCH,
+                       "job %s, %s: a position taken from the data is outside its tensor; check the index inputs of the "
+                       "store against the axes of the spec (EXE info)",
+                       job->name, step->origin && *step->origin ? step->origin : m->plan->kernel[step->kernel].name);
+}
+
 Status machine_run(Machine *m) {
     const StmJob *job = m->prepared;
     if (!job) return status_make(STATUS_INTERNAL, "machine_run without machine_prepare");
@@ -349,8 +365,10 @@ Status machine_run(Machine *m) {
     JobState *state = job_state(m, job);
     for (int s = 0; s < job->steps; s++) {
         const StmStep *step = &job->step[s];
+        bool gathers = step->kind == STM_RUN && m->plan->kernel[step->kernel].scratch > 0;
         if (!m->profile) {
             run_step(m, job, step, state->light[s], state->argument + state->first[s]);
+            if (gathers) TRY(check_gathers(m, job, step));
             continue;
         }
         int64_t start = clock_ns();
@@ -359,6 +377,7 @@ Status machine_run(Machine *m) {
         time->ns += clock_ns() - start;
         time->calls++;
         if (step->kind == STM_RUN) time->flops += step_flops(m, step);
+        if (gathers) TRY(check_gathers(m, job, step));
     }
     return STATUS_OK;
 }
