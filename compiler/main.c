@@ -74,7 +74,8 @@ static int environment_error(const char *what) {
 }
 
 static void to_plan_code(const CpuLowering *low, KernelCode *code) {
-    _Static_assert((int)CODE_MAX_PHASES >= (int)CPU_MAX_PHASES && (int)CODE_MAX_WORKSPACES >= (int)CPU_MAX_WORKSPACES, "");
+    _Static_assert((int)CODE_MAX_PHASES >= (int)CPU_MAX_PHASES && (int)CODE_MAX_WORKSPACES >= (int)CPU_MAX_WORKSPACES,
+                   "");
     code->phases = low->phases;
     for (int f = 0; f < low->phases; f++) {
         const CpuPhase *x = &low->phase[f];
@@ -106,9 +107,12 @@ static bool check_structure(const Program *p, const KernelProgram *k, const StmP
             else if (!strcmp(c->what, "workspace")) have = plan_arena_bytes(plan, j, NULL);
             else have = plan->job[j].steps;
             const char *op = c->comparison;
-            bool holds = !strcmp(op, "<") ? have < c->number : !strcmp(op, "<=") ? have <= c->number
-                         : !strcmp(op, ">") ? have > c->number : !strcmp(op, ">=") ? have >= c->number
-                         : !strcmp(op, "==") ? have == c->number : have != c->number;
+            bool holds = !strcmp(op, "<")    ? have < c->number
+                         : !strcmp(op, "<=") ? have <= c->number
+                         : !strcmp(op, ">")  ? have > c->number
+                         : !strcmp(op, ">=") ? have >= c->number
+                         : !strcmp(op, "==") ? have == c->number
+                                             : have != c->number;
             if (holds) continue;
             report_error(d, c->span, "structure", "%s is %lld, checked is %s %lld", c->what, (long long)have, op,
                          (long long)c->number);
@@ -129,9 +133,11 @@ static void print_summary(const Program *p, const StmPlan *plan, const char *out
     }
     struct stat st;
     double size = stat(output, &st) == 0 ? (double)st.st_size / 1e6 : 0;
-    fprintf(stderr, "%s: %s parameters %lld, kernels %d, planned peak %.2f MB (%s) + %.2f MB persistent, %.1f MB on disk, %.1f s\n",
-            output, p->name, (long long)parameters, plan->kernels, (double)peak / 1e6, job,
-            (double)plan_persistent_bytes(plan, NULL) / 1e6, size, seconds);
+    fprintf(
+        stderr,
+        "%s: %s parameters %lld, kernels %d, planned peak %.2f MB (%s) + %.2f MB persistent, %.1f MB on disk, %.1f s\n",
+        output, p->name, (long long)parameters, plan->kernels, (double)peak / 1e6, job,
+        (double)plan_persistent_bytes(plan, NULL) / 1e6, size, seconds);
 }
 
 // The object files alone, for programs that bring a main of their own (tests, embedding).
@@ -139,7 +145,8 @@ static int write_objects(Arena *arena, const CpuObjects *objects, const char *di
     for (int i = 0; i < objects->object.count; i++) {
         const char *path = arena_format(arena, "%s/%s.o", dir, objects->object.at[i].name);
         FILE *f = fopen(path, "wb");
-        bool ok = f && fwrite(objects->object.at[i].bytes, 1, objects->object.at[i].size, f) == objects->object.at[i].size;
+        bool ok =
+            f && fwrite(objects->object.at[i].bytes, 1, objects->object.at[i].size, f) == objects->object.at[i].size;
         if (f && fclose(f)) ok = false;
         if (!ok) return environment_error(arena_format(arena, "cannot write %s: %s", path, strerror(errno)));
     }
@@ -166,8 +173,12 @@ static int compile(Arena *arena, Sources *sources, Diagnostics *d, const Options
 
     Define *define = NEW_ARRAY(arena, Define, o->defines + 1);
     memcpy(define, o->define, sizeof(Define) * (size_t)o->defines);
-    ElaborateOptions options = {.stdlib = home.stdlib, .real64 = o->real64, .tests = o->tests, .define = define,
-                                .defines = o->defines, .parse = parse_file};
+    ElaborateOptions options = {.stdlib = home.stdlib,
+                                .real64 = o->real64,
+                                .tests = o->tests,
+                                .define = define,
+                                .defines = o->defines,
+                                .parse = parse_file};
     Program *p = elaborate(arena, names, sources, d, tree, &options);
     if (!p || diagnostics_count(d)) return WRONG_SPEC;
     verify(arena, p, "elaborate");
@@ -264,7 +275,8 @@ static void usage(FILE *to) {
             "  --diagnostics text|json     form of messages on standard error\n"
             "  --time-passes               time and memory of each pass\n"
             "  --no-fusion                 one kernel per equation (to find faults)\n\n"
-            "Exit status: 0 success, 1 the spec is wrong, 2 the command line is wrong, 3 the environment failed, 70 a bug in stmc.\n",
+            "Exit status: 0 success, 1 the spec is wrong, 2 the command line is wrong, 3 the environment failed, 70 a "
+            "bug in stmc.\n",
             STMC_VERSION);
 }
 
@@ -332,9 +344,18 @@ static int parse_arguments(int argc, char **argv, Options *o) {
             o->file = a;
             continue;
         }
-        if (!strcmp(a, "--check")) { o->check = true; continue; }
-        if (!strcmp(a, "--time-passes")) { o->time_passes = true; continue; }
-        if (!strcmp(a, "--no-fusion")) { o->one_to_one = true; continue; }
+        if (!strcmp(a, "--check")) {
+            o->check = true;
+            continue;
+        }
+        if (!strcmp(a, "--time-passes")) {
+            o->time_passes = true;
+            continue;
+        }
+        if (!strcmp(a, "--no-fusion")) {
+            o->one_to_one = true;
+            continue;
+        }
         const char *value = NULL;
         if (a[1] == 'D' && a[2]) value = a + 2;
         else if (!last) value = argv[++i];
@@ -351,11 +372,13 @@ static int parse_arguments(int argc, char **argv, Options *o) {
             static const char *const stage[] = {"tree", "equations", "kernels", "plan", "llvm", "objects"};
             for (size_t k = 0; k < sizeof stage / sizeof *stage; k++)
                 if (!strcmp(stage[k], value)) o->emit = value;
-            if (!o->emit) return command_error("--emit takes tree, equations, kernels, plan, llvm or objects, not `%s`", value);
+            if (!o->emit)
+                return command_error("--emit takes tree, equations, kernels, plan, llvm or objects, not `%s`", value);
         } else if (!strcmp(a, "--emit-dir")) {
             o->emit_dir = value;
         } else if (!strcmp(a, "--precision")) {
-            if (strcmp(value, "f32") && strcmp(value, "f64")) return command_error("--precision is f32 or f64, not `%s`", value);
+            if (strcmp(value, "f32") && strcmp(value, "f64"))
+                return command_error("--precision is f32 or f64, not `%s`", value);
             o->real64 = !strcmp(value, "f64");
             o->real_given = true;
         } else if (!strcmp(a, "--target")) {
@@ -375,7 +398,8 @@ static int parse_arguments(int argc, char **argv, Options *o) {
     if (!o->file) return command_error("no file given%s", "");
     if (o->emit && (!strcmp(o->emit, "llvm") || !strcmp(o->emit, "objects")) && !o->emit_dir)
         return command_error("--emit %s needs --emit-dir DIR", o->emit);
-    if (!o->output && !o->check && !o->emit && !o->tests) return command_error("where to? give -o EXE (or --check)%s", "");
+    if (!o->output && !o->check && !o->emit && !o->tests)
+        return command_error("where to? give -o EXE (or --check)%s", "");
     return OK;
 }
 

@@ -26,5 +26,4 @@ static inline int check_fails(Status status, StatusCode code, const char *part, 
 }
 
 // The expression must fail with this code, and the message must contain `part`.
-#define CHECK_FAILS(expression, code, part)                                                                  \
-    check_fails((expression), (code), (part), __FILE__, __LINE__, #expression)
+#define CHECK_FAILS(expression, code, part) check_fails((expression), (code), (part), __FILE__, __LINE__, #expression)

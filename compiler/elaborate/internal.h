@@ -70,7 +70,7 @@ struct Callable {
     uint64_t instance; // equal for two applications that share weights
 };
 
-struct File { // a source file and what its names mean
+struct File {         // a source file and what its names mean
     const char *path; // as the system knows it
     int source;
     Node *tree;

@@ -22,9 +22,15 @@ typedef struct Extent {
     int64_t count;
     int axis;
 } Extent;
-static inline Extent extent_of(int64_t count) { return (Extent){count, -1}; }
-static inline bool extent_same(Extent a, Extent b) { return a.count == b.count && a.axis == b.axis; }
-static inline bool extent_is_one(Extent a) { return a.axis < 0 && a.count == 1; }
+static inline Extent extent_of(int64_t count) {
+    return (Extent){count, -1};
+}
+static inline bool extent_same(Extent a, Extent b) {
+    return a.count == b.count && a.axis == b.axis;
+}
+static inline bool extent_is_one(Extent a) {
+    return a.axis < 0 && a.count == 1;
+}
 
 typedef struct Axis {
     const char *name;
@@ -52,11 +58,11 @@ typedef struct Tensor {
     ElementType type;
     int rank;
     Extent dim[MAX_RANK];
-    int axis[MAX_RANK];   // declared axis of each dimension, or -1
-    int order[MAX_RANK];  // storage: order[0] is the outermost dimension; identity unless pass/layout.c changed it
-    const char *dataset;  // INPUT: dataset of the store
-    bool weight;          // STATE that belongs to the model's state dict (running statistics), not to the optimiser
-    int init;             // PARAM, STATE: the tensor of job "init" that computes its first value
+    int axis[MAX_RANK];  // declared axis of each dimension, or -1
+    int order[MAX_RANK]; // storage: order[0] is the outermost dimension; identity unless pass/layout.c changed it
+    const char *dataset; // INPUT: dataset of the store
+    bool weight;         // STATE that belongs to the model's state dict (running statistics), not to the optimiser
+    int init;            // PARAM, STATE: the tensor of job "init" that computes its first value
     Span span;
 } Tensor;
 
@@ -75,7 +81,7 @@ typedef struct Term {
 } Term;
 typedef struct Position {
     int terms;
-    Term term[4];   // sorted by var, coef != 0
+    Term term[4]; // sorted by var, coef != 0
     int64_t offset;
     int64_t divide; // >= 1
     int64_t modulo; // 0: none
@@ -89,45 +95,58 @@ struct Expr {
     ElementType type;
     int arity;
     Expr *arg[3];
-    double number;            // CONST
-    int var;                  // INDEX
-    Extent extent;            // EXTENT
-    int tensor;               // READ: tensor id (in kernels: see kernels.h)
-    int rank;                 // READ
-    Position *position;       // READ: rank of them
-    uint32_t place;           // RANDOM: number of the place in the spec (in kernels it may be a step extent: `extent`)
+    double number;      // CONST
+    int var;            // INDEX
+    Extent extent;      // EXTENT
+    int tensor;         // READ: tensor id (in kernels: see kernels.h)
+    int rank;           // READ
+    Position *position; // READ: rank of them
+    uint32_t place;     // RANDOM: number of the place in the spec (in kernels it may be a step extent: `extent`)
     Span span;
 };
 // Expressions are immutable once built, hash-consed per job by expr_* builders, so pointer equality is structural
 // equality of nodes over the same variables.
 
-typedef enum Reduce { REDUCE_NONE, REDUCE_SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_ARGMAX, REDUCE_ARGMIN } Reduce;
+typedef enum Reduce {
+    REDUCE_NONE,
+    REDUCE_SUM,
+    REDUCE_MAX,
+    REDUCE_MIN,
+    REDUCE_PROD,
+    REDUCE_ARGMAX,
+    REDUCE_ARGMIN
+} Reduce;
 // argmax yields the row-major number (i32) of the first extreme over the reduced variables, in their order.
 
 typedef enum EquationKind { EQ_COMPUTE, EQ_VIEW, EQ_SCATTER } EquationKind;
 
 typedef struct Equation {
     EquationKind kind;
-    int out;                 // tensor id
-    int free, vars;          // var[0..free) are the dimensions of out; var[free..vars) are reduced (or, SCATTER: all
-    Variable var[MAX_VARS];  //   vars are iterated and free is 0)
+    int out;                // tensor id
+    int free, vars;         // var[0..free) are the dimensions of out; var[free..vars) are reduced (or, SCATTER: all
+    Variable var[MAX_VARS]; //   vars are iterated and free is 0)
     Reduce reduce;
-    Expr *value;             // EQ_VIEW: a READ with rank 0 positions naming the source tensor
-    Position *target;        // EQ_SCATTER: rank(out) positions
+    Expr *value;      // EQ_VIEW: a READ with rank 0 positions naming the source tensor
+    Position *target; // EQ_SCATTER: rank(out) positions
     Span span;
-    const char *where;       // module path, for messages and profiles
+    const char *where; // module path, for messages and profiles
 } Equation;
 
-typedef struct Update { int target, source; } Update; // at the end of the step: target (PARAM, STATE) takes source's value
-typedef struct JobOutput { const char *name; int tensor; } JobOutput;
+typedef struct Update {
+    int target, source;
+} Update; // at the end of the step: target (PARAM, STATE) takes source's value
+typedef struct JobOutput {
+    const char *name;
+    int tensor;
+} JobOutput;
 
 typedef struct Job {
-    const char *name;        // "init" "train" "evaluate" "metrics" "predict" "embed" or "test:TITLE"
+    const char *name; // "init" "train" "evaluate" "metrics" "predict" "embed" or "test:TITLE"
     VEC(Equation *) equation;
     VEC(Update) update;
     VEC(JobOutput) output;
-    int loss;                // tensor to differentiate, or -1
-    VEC(Update) gradient;    // request: source receives d loss / d target (a declared TEMP without equation yet)
+    int loss;             // tensor to differentiate, or -1
+    VEC(Update) gradient; // request: source receives d loss / d target (a declared TEMP without equation yet)
     Arena *arena;
     struct ExprTable *table; // hash-consing
 } Job;
@@ -137,18 +156,20 @@ typedef struct Setting {
     bool is_text, is_integer;
     double value, low, high; // low > high: no range
     const char *text;
-    int scalar;              // its TENSOR_SCALAR, or -1
+    int scalar; // its TENSOR_SCALAR, or -1
 } Setting;
 
-typedef struct Option { const char *name, *doc, *value; } Option; // as resolved, for `info` and provenance
+typedef struct Option {
+    const char *name, *doc, *value;
+} Option; // as resolved, for `info` and provenance
 
 typedef struct TrainPlan {
     int64_t epochs, batch;
-    bool shuffle, keep_last;      // keep a partial last batch
-    const char *monitor, *split;  // metric name or "loss"; "validation" or "train"
+    bool shuffle, keep_last;     // keep a partial last batch
+    const char *monitor, *split; // metric name or "loss"; "validation" or "train"
     bool maximise;
-    int64_t patience;             // 0: no early stopping
-    const char *compare, *with;   // collected output and input for the baselines, or NULL
+    int64_t patience;           // 0: no early stopping
+    const char *compare, *with; // collected output and input for the baselines, or NULL
 } TrainPlan;
 
 // `check kernels <= 2` of a test, decided after fusion.
@@ -159,15 +180,17 @@ typedef struct StructureCheck {
     Span span;
 } StructureCheck;
 
-typedef struct Prepare { const char *name, *value; } Prepare; // key/value pairs of the prepare block
+typedef struct Prepare {
+    const char *name, *value;
+} Prepare; // key/value pairs of the prepare block
 
 typedef struct Program {
     Arena *arena;
     Names *names;
     const char *name, *doc;
-    bool real64;                  // --precision f64
+    bool real64; // --precision f64
     VEC(Axis) axis;
-    VEC(Tensor *) tensor;         // tensor.at[i]->id == i
+    VEC(Tensor *) tensor; // tensor.at[i]->id == i
     VEC(Job *) job;
     VEC(Setting) setting;
     VEC(Option) option;
@@ -188,11 +211,12 @@ Expr *expr_read(Job *job, const Tensor *tensor, const Position *position, Span s
 Expr *expr_random(Job *job, uint32_t place);
 Expr *expr_op(Job *job, ScalarOp op, Expr *a, Expr *b, Expr *c); // type by the table's rule
 Expr *expr_cast(Job *job, ElementType type, Expr *a);
-Position position_var(int var);              // the variable alone
+Position position_var(int var); // the variable alone
 Position position_const(int64_t offset);
 bool position_is_var(const Position *p, int *var); // a plain variable
 Equation *job_equation(Job *job, EquationKind kind, const Tensor *out, Span span);
-// Copy of `e` with variables renumbered (map[old] = new; -1 must not occur) and, when tensor_map is given, reads renamed.
+// Copy of `e` with variables renumbered (map[old] = new; -1 must not occur) and, when tensor_map is given, reads
+// renamed.
 Expr *expr_rename(Job *job, const Expr *e, const int *map);
 
 // ---- equations.c: text

@@ -1,5 +1,5 @@
-// Linking: writes the objects to a temporary directory, calls the system's C compiler driver as linker, renames the result.
-// requires complete objects; leaves an executable or nothing.
+// Linking: writes the objects to a temporary directory, calls the system's C compiler driver as linker, renames the
+// result. requires complete objects; leaves an executable or nothing.
 #include "pack/pack.h"
 
 #include <errno.h>
@@ -14,7 +14,9 @@
 
 extern char **environ;
 
-static bool readable(const char *path) { return access(path, R_OK) == 0; }
+static bool readable(const char *path) {
+    return access(path, R_OK) == 0;
+}
 
 static bool home_at(Arena *arena, const char *root, PackHome *out) {
     out->stdlib = arena_format(arena, "%s/share/stmc/stdlib", root);
@@ -26,7 +28,8 @@ static bool home_at(Arena *arena, const char *root, PackHome *out) {
 const char *pack_home(Arena *arena, PackHome *out) {
     const char *set = getenv("STMC_HOME");
     if (set && *set)
-        return home_at(arena, set, out) ? NULL : arena_format(arena, "STMC_HOME is %s, but %s is not there", set, out->stdlib);
+        return home_at(arena, set, out) ? NULL
+                                        : arena_format(arena, "STMC_HOME is %s, but %s is not there", set, out->stdlib);
     char path[PATH_MAX];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     if (n <= 0) return arena_format(arena, "cannot find this program's own path: %s", strerror(errno));
@@ -35,9 +38,12 @@ const char *pack_home(Arena *arena, PackHome *out) {
         char *slash = strrchr(path, '/');
         if (slash) *slash = 0;
     }
-    return home_at(arena, path, out) ? NULL
-                                     : arena_format(arena, "the standard library is not at %s; set STMC_HOME to the folder that "
-                                                           "holds share/stmc and lib", out->stdlib);
+    return home_at(arena, path, out)
+               ? NULL
+               : arena_format(arena,
+                              "the standard library is not at %s; set STMC_HOME to the folder that "
+                              "holds share/stmc and lib",
+                              out->stdlib);
 }
 
 static const char *write_file(Arena *arena, const char *path, const char *bytes, size_t size) {
@@ -73,14 +79,17 @@ static const char *run(Arena *arena, char **argv, const char *log) {
     return arena_format(arena, "the linker `%s` failed:\n%s", argv[0], text);
 }
 
-const char *pack_executable(Arena *arena, const PackHome *home, const PackObject *object, int objects, const char *output) {
-    if (!readable(home->runtime)) return arena_format(arena, "the runtime library %s is missing; build it", home->runtime);
+const char *pack_executable(Arena *arena, const PackHome *home, const PackObject *object, int objects,
+                            const char *output) {
+    if (!readable(home->runtime))
+        return arena_format(arena, "the runtime library %s is missing; build it", home->runtime);
     VEC(char *) argv = {0};
     const char *error = NULL;
     const char *base = getenv("TMPDIR") && *getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     char *dir = arena_format(arena, "%s/stmc-XXXXXX", base);
     if (!mkdtemp(dir)) return arena_format(arena, "cannot make a temporary directory in %s: %s", base, strerror(errno));
-    char *log = arena_format(arena, "%s/link.log", dir), *made = arena_format(arena, "%s.tmp%ld", output, (long)getpid());
+    char *log = arena_format(arena, "%s/link.log", dir),
+         *made = arena_format(arena, "%s.tmp%ld", output, (long)getpid());
     const char *cc = getenv("CC") && *getenv("CC") ? getenv("CC") : "cc";
     vec_push(arena, &argv, arena_format(arena, "%s", cc));
     vec_push(arena, &argv, "-o");
@@ -109,8 +118,7 @@ const char *pack_executable(Arena *arena, const PackHome *home, const PackObject
     vec_push(arena, &argv, "-lpthread");
     vec_push(arena, &argv, NULL);
     if (!error) error = run(arena, argv.at, log);
-    if (!error && rename(made, output))
-        error = arena_format(arena, "cannot write %s: %s", output, strerror(errno));
+    if (!error && rename(made, output)) error = arena_format(arena, "cannot write %s: %s", output, strerror(errno));
     if (error) unlink(made);
     for (int i = 0; i < objects; i++) unlink(arena_format(arena, "%s/%s.o", dir, object[i].name));
     unlink(log);

@@ -22,6 +22,7 @@ const char *pack_home(Arena *arena, PackHome *out);
 
 // Writes `output` under a temporary name beside it and renames it: a failed link leaves nothing behind.
 // NULL on success, else what went wrong (the environment's fault: disk, linker).
-const char *pack_executable(Arena *arena, const PackHome *home, const PackObject *object, int objects, const char *output);
+const char *pack_executable(Arena *arena, const PackHome *home, const PackObject *object, int objects,
+                            const char *output);
 
 #endif

@@ -1,5 +1,5 @@
-// The passes between elaboration and the targets, in the order in which main.c calls them. Each says what it requires and
-// what it leaves. Everything lives on the program's arena; nothing is freed.
+// The passes between elaboration and the targets, in the order in which main.c calls them. Each says what it requires
+// and what it leaves. Everything lives on the program's arena; nothing is freed.
 #ifndef STMC_PASS_H
 #define STMC_PASS_H
 
@@ -8,31 +8,25 @@
 #include "forms/kernels.h"
 #include "forms/plan.h"
 
-// ---- differentiate.c: requires verified equations; leaves every gradient request of the job replaced by equations, placed
-// before their first reader. False after an error in `d`.
+// ---- differentiate.c: requires verified equations; leaves every gradient request of the job replaced by equations
+// right behind the loss, forward equations untouched. False: an error was reported and the job is unchanged.
 bool differentiate(Program *p, Job *job, Diagnostics *d);
 
-// ---- simplify.c: requires verified equations; leaves fewer, with the same values.
+// ---- simplify.c: requires verified equations without gradient requests; leaves equations of equal values (to the bit,
+// see the rules at its top), none of them unused. Idempotent.
 void simplify(Program *p, Job *job);
 
-// ---- differentiate.c: requires verified equations; leaves every gradient request of the job replaced by equations right
-// behind the loss, forward equations untouched. False: an error was reported and the job is unchanged.
-bool differentiate(Program *p, Job *job, Diagnostics *d);
-
-// ---- simplify.c: requires verified equations without gradient requests; leaves equations of equal values (to the bit, see
-// the rules at its top), none of them unused. Idempotent.
-void simplify(Program *p, Job *job);
-
-// ---- hoist.c: requires verified equations; leaves equations of the same values in which costly parts that depend on few
-// variables are equations of their own. layout_job calls it first.
+// ---- hoist.c: requires verified equations; leaves equations of the same values in which costly parts that depend on
+// few variables are equations of their own. layout_job calls it first.
 void hoist_job(Program *p, Job *job);
 
-// ---- layout.c: requires verified equations; leaves Tensor.order of temporaries set, copies where a view needs row-major
-// storage, and every update's source defined by a COMPUTE or SCATTER equation of the job that no other update shares.
+// ---- layout.c: requires verified equations; leaves Tensor.order of temporaries set, copies where a view needs
+// row-major storage, and every update's source defined by a COMPUTE or SCATTER equation of the job that no other update
+// shares.
 void layout_job(Program *p, Job *job);
 
-// ---- fuse.c: requires layout_job on every job; leaves kernels, equal ones shared, and the calls of every job in order.
-// Equations and their expressions are not changed.
+// ---- fuse.c: requires layout_job on every job; leaves kernels, equal ones shared, and the calls of every job in
+// order. Equations and their expressions are not changed.
 typedef struct FusePolicy {
     bool one_to_one;           // one equation, one kernel: for tests and for finding faults
     int recompute_cost;        // a map with several readers is recomputed in each when it costs at most this
@@ -49,8 +43,8 @@ KernelProgram *fuse_program(Program *p, const FusePolicy *policy);
 // ---- schedule.c: requires kernels of fuse_program; leaves lane, split, chunks and flops filled.
 void schedule_kernels(KernelProgram *k);
 
-// ---- plan.c: requires scheduled kernels and their code (code[i] for kernel i); leaves the plan: steps, buffers, arena offsets.
-// Returns NULL, or what cannot be planned (a tensor with more than two dynamic dimensions).
+// ---- plan.c: requires scheduled kernels and their code (code[i] for kernel i); leaves the plan: steps, buffers, arena
+// offsets. Returns NULL, or what cannot be planned (a tensor with more than two dynamic dimensions).
 const char *plan_program(const KernelProgram *k, const KernelCode *code, const char *version, StmPlan **out);
 
 #endif

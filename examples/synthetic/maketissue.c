@@ -59,9 +59,9 @@ static const CellType types[TYPES] = {
 // clang-format on
 
 // Genes that every cell uses; the rest of the list is named after families below.
-static const char *const housekeeping[] = {
-    "ACTB", "GAPDH", "B2M",  "EEF1A1", "RPLP0",  "RPLP1",  "TMSB4X", "UBC",  "PPIA", "HSP90AB1",
-    "FTL",  "FTH1",  "TPT1", "MALAT1", "MT-CO1", "MT-ND4", "RACK1",  "NACA", "EEF2", "PABPC1"};
+static const char *const housekeeping[] = {"ACTB",   "GAPDH",  "B2M",      "EEF1A1", "RPLP0", "RPLP1", "TMSB4X",
+                                           "UBC",    "PPIA",   "HSP90AB1", "FTL",    "FTH1",  "TPT1",  "MALAT1",
+                                           "MT-CO1", "MT-ND4", "RACK1",    "NACA",   "EEF2",  "PABPC1"};
 static const char *const families[] = {"RPL",   "RPS",   "PSMA", "PSMB",   "NDUFA", "NDUFB",
                                        "COX6B", "ATP5F", "EIF3", "SLC25A", "TMEM",  "ZNF"};
 
@@ -80,8 +80,7 @@ static uint64_t mix(uint64_t z) {
 }
 
 static Random random_stream(uint64_t seed, uint64_t section, uint64_t purpose) {
-    return (Random){.state =
-                        mix(seed + 0x9e3779b97f4a7c15u * (1 + section)) ^ mix(purpose * 0x632be59bd9b4e019u)};
+    return (Random){.state = mix(seed + 0x9e3779b97f4a7c15u * (1 + section)) ^ mix(purpose * 0x632be59bd9b4e019u)};
 }
 
 static uint64_t next_bits(Random *r) {
@@ -212,8 +211,8 @@ typedef struct Paint {
 } Paint;
 
 // Adds an ellipse with soft rim and chromatin texture to the hematoxylin layer.
-static void paint_nucleus(Paint *paint, Random *r, double x, double y, double length, double width,
-                          double angle, double dark) {
+static void paint_nucleus(Paint *paint, Random *r, double x, double y, double length, double width, double angle,
+                          double dark) {
     const Tissue *t = paint->tissue;
     double reach = length + 2, cosine = cos(angle), sine = sin(angle), bump = 0.22 * normal(r);
     uint64_t texture = next_bits(r);
@@ -226,8 +225,7 @@ static void paint_nucleus(Paint *paint, Random *r, double x, double y, double le
             double cover = (1 - distance) * width / 1.2 + 0.5;
             if (cover <= 0) continue;
             cover = cover > 1 ? 1 : cover;
-            double rim = distance > 0.72 ? 1.12 : 0.92,
-                   grain = 1 + 0.22 * smooth_noise(texture, dx * 0.9, dy * 0.9);
+            double rim = distance > 0.72 ? 1.12 : 0.92, grain = 1 + 0.22 * smooth_noise(texture, dx * 0.9, dy * 0.9);
             float *h = &paint->hematoxylin[j * t->width + i];
             double value = cover * dark * rim * grain;
             if (value > *h) *h = (float)value;
@@ -269,14 +267,12 @@ static void paint_ground(Paint *paint, long i, long j, const double shares[TYPES
                 else if (d < second) second = d;
             }
         }
-        double wall = exp(-(second - first) * (second - first) / 5.0),
-               strength = fmin(1, (fat - 0.08) / 0.35);
+        double wall = exp(-(second - first) * (second - first) / 5.0), strength = fmin(1, (fat - 0.08) / 0.35);
         eosin = eosin * (1 - strength) + strength * (0.03 + 0.42 * wall);
         haze *= 1 - 0.8 * strength;
     }
     // Lumina of glands and vessels.
-    double lumen =
-        (shares[1] - 0.45) * 1.2 + (shares[6] - 0.40) + 0.45 * fractal(k + 6, x / 22, y / 22, 2) - 0.16;
+    double lumen = (shares[1] - 0.45) * 1.2 + (shares[6] - 0.40) + 0.45 * fractal(k + 6, x / 22, y / 22, 2) - 0.16;
     if (shares[1] + shares[6] > 0.35 && lumen > 0) {
         double open = fmin(1, lumen / 0.03);
         eosin *= 1 - 0.97 * open;
@@ -311,13 +307,12 @@ static void paint_nuclei(Paint *paint) {
                     double px = x + cell * uniform(&r), py = y + cell * uniform(&r);
                     double size = type->radius * t->unit * exp(type->spread * normal(&r));
                     double aspect = fmax(1, type->aspect * (1 + 0.15 * normal(&r)));
-                    double turn = 2.2 * fractal(t->key + 100 + (uint64_t)t->section, px / t->unit / 260,
-                                                py / t->unit / 260, 2);
+                    double turn =
+                        2.2 * fractal(t->key + 100 + (uint64_t)t->section, px / t->unit / 260, py / t->unit / 260, 2);
                     double angle = type->aspect > 2 ? turn + 0.25 * normal(&r) : 6.2832 * uniform(&r);
                     double dark = type->dark * (1 + 0.12 * normal(&r));
                     if (!can_hold_nucleus(paint, px, py)) continue;
-                    paint_nucleus(paint, &r, px, py, size * sqrt(aspect), size / sqrt(aspect), angle,
-                                  fmax(0.2, dark));
+                    paint_nucleus(paint, &r, px, py, size * sqrt(aspect), size / sqrt(aspect), angle, fmax(0.2, dark));
                 }
             }
         }
@@ -326,8 +321,7 @@ static void paint_nuclei(Paint *paint) {
 
 // Stain amounts to colour by Beer and Lambert's law.
 static void develop(const Paint *paint, uint8_t *rgb) {
-    static const double hematoxylin[3] = {1.16, 1.62, 0.66}, eosin[3] = {0.14, 0.92, 0.36},
-                        glass[3] = {243, 241, 244};
+    static const double hematoxylin[3] = {1.16, 1.62, 0.66}, eosin[3] = {0.14, 0.92, 0.36}, glass[3] = {243, 241, 244};
     const Tissue *t = paint->tissue;
     Random r = random_stream(t->seed, (uint64_t)t->section, 2);
     double stain_h = 1 + 0.06 * normal(&r),
@@ -350,8 +344,7 @@ static bool write_jpeg(const char *path, const uint8_t *rgb, long width, long he
     FILE *file = fopen(path, "wb");
     if (!file) return false;
     struct jpeg_compress_struct encoder;
-    struct jpeg_error_mgr
-        errors; // the default: on failure libjpeg prints and exits, which suits this small program
+    struct jpeg_error_mgr errors; // the default: on failure libjpeg prints and exits, which suits this small program
     encoder.err = jpeg_std_error(&errors);
     jpeg_create_compress(&encoder);
     jpeg_stdio_dest(&encoder, file);
@@ -413,8 +406,7 @@ static void mean_shares(const Tissue *t, Spot *spot, Random *r) {
         for (int a = -2; a <= 2; a++) {
             double one[TYPES];
             if (a * a + b * b > 5) continue;
-            cell_types_at(t, spot->pixel_x + 0.12 * a * t->pitch_x, spot->pixel_y + 0.12 * b * t->pitch_y,
-                          one);
+            cell_types_at(t, spot->pixel_x + 0.12 * a * t->pitch_x, spot->pixel_y + 0.12 * b * t->pitch_y, one);
             for (int c = 0; c < TYPES; c++) spot->shares[c] += one[c];
         }
     }
@@ -478,8 +470,7 @@ static double signature(uint64_t seed, int g, int c) {
     int n_house = (int)(sizeof housekeeping / sizeof *housekeeping);
     Random r = random_stream(seed, 1000 + (uint64_t)g, 40 + (uint64_t)c);
     Random level = random_stream(seed, 1000 + (uint64_t)g, 39);
-    if (g < TYPES * 8)
-        return g % TYPES == c ? 0.35 * exp(0.6 * normal(&level)) : 0.010 * exp(0.7 * normal(&r));
+    if (g < TYPES * 8) return g % TYPES == c ? 0.35 * exp(0.6 * normal(&level)) : 0.010 * exp(0.7 * normal(&r));
     if (g < TYPES * 8 + n_house) return 0.55 * exp(0.7 * normal(&level)) * exp(0.15 * normal(&r));
     return 0.06 * exp(0.9 * normal(&level)) * exp(0.35 * normal(&r));
 }
@@ -530,8 +521,8 @@ static bool write_spots(const char *path, const Spot *spots, size_t n) {
     if (!file) return false;
     fprintf(file, "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n");
     for (size_t i = 0; i < n; i++)
-        fprintf(file, "%d\t%d\t%.3f\t%.3f\t%.2f\t%.2f\t1\n", spots[i].x, spots[i].y, spots[i].new_x,
-                spots[i].new_y, spots[i].pixel_x, spots[i].pixel_y);
+        fprintf(file, "%d\t%d\t%.3f\t%.3f\t%.2f\t%.2f\t1\n", spots[i].x, spots[i].y, spots[i].new_x, spots[i].new_y,
+                spots[i].pixel_x, spots[i].pixel_y);
     bool ok = !ferror(file);
     return fclose(file) == 0 && ok;
 }
@@ -539,8 +530,7 @@ static bool write_spots(const char *path, const Spot *spots, size_t n) {
 static bool write_proportions(const char *path, const Spot *spots, size_t n, bool major) {
     FILE *file = fopen(path, "w");
     if (!file) return false;
-    for (int c = 0; c < (major ? MAJORS : TYPES); c++)
-        fprintf(file, "\t%s", major ? major_names[c] : types[c].name);
+    for (int c = 0; c < (major ? MAJORS : TYPES); c++) fprintf(file, "\t%s", major ? major_names[c] : types[c].name);
     fprintf(file, "\n");
     for (size_t i = 0; i < n; i++) {
         double sums[MAJORS] = {0};
@@ -613,17 +603,15 @@ int main(int argc, char **argv) {
                     options[known].high);
             return 2;
         } else if (argv[i][0] == '-' || directory) {
-            fprintf(
-                stderr,
-                "usage: maketissue DIR [--sections N] [--spots N] [--width PIXELS] [--genes N] [--seed N]\n");
+            fprintf(stderr,
+                    "usage: maketissue DIR [--sections N] [--spots N] [--width PIXELS] [--genes N] [--seed N]\n");
             return strcmp(argv[i], "--help") == 0 ? 0 : 2;
         } else {
             directory = argv[i];
         }
     }
     if (!directory || strlen(directory) > 3000) {
-        fprintf(stderr,
-                "usage: maketissue DIR [--sections N] [--spots N] [--width PIXELS] [--genes N] [--seed N]\n");
+        fprintf(stderr, "usage: maketissue DIR [--sections N] [--spots N] [--width PIXELS] [--genes N] [--seed N]\n");
         return 2;
     }
     static const char *const folders[] = {"", "/counts", "/spots", "/images", "/proportions"};
@@ -637,16 +625,13 @@ int main(int argc, char **argv) {
     }
     errno = 0;
     for (long s = 0; s < values[0]; s++) {
-        Tissue tissue = {.seed = (uint64_t)values[4],
-                         .key = mix((uint64_t)values[4] + 77),
-                         .section = (int)s,
-                         .width = values[2]};
+        Tissue tissue = {
+            .seed = (uint64_t)values[4], .key = mix((uint64_t)values[4] + 77), .section = (int)s, .width = values[2]};
         tissue.pitch_x = (double)tissue.width / (ARRAY_COLUMNS - 1);
         tissue.height = (long)(tissue.pitch_x * 1.005 * (ARRAY_ROWS - 1) + 0.5);
         tissue.pitch_y = (double)tissue.height / (ARRAY_ROWS - 1);
         tissue.unit = tissue.pitch_x / 80;
-        tissue.extent =
-            0.85 * sqrt((double)values[1] / 200); // about as many array positions under tissue as spots
+        tissue.extent = 0.85 * sqrt((double)values[1] / 200); // about as many array positions under tissue as spots
         if (!make_section(directory, &tissue, (size_t)values[1], (int)values[3])) return 1;
     }
     return 0;

@@ -33,11 +33,10 @@ MUST_USE Status arena_exhausted(size_t count, size_t size);
 
 // A Status expression: pointer = room for `count` zeroed elements of its type.
 //     TRY(ARENA_NEW(arena, section->ids, n));
-#define ARENA_NEW(arena, pointer, count)                                                                     \
-    (((pointer) = arena_alloc((arena), (count), sizeof *(pointer)))                                          \
-         ? STATUS_OK                                                                                         \
-         : arena_exhausted((count), sizeof *(pointer)))
+#define ARENA_NEW(arena, pointer, count)                                                                               \
+    (((pointer) = arena_alloc((arena), (count), sizeof *(pointer))) ? STATUS_OK                                        \
+                                                                    : arena_exhausted((count), sizeof *(pointer)))
 
 // The same for a copy of text of known length.
-#define ARENA_COPY(arena, pointer, text, length)                                                             \
+#define ARENA_COPY(arena, pointer, text, length)                                                                       \
     (((pointer) = arena_copy((arena), (text), (length))) ? STATUS_OK : arena_exhausted((length), 1))

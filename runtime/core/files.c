@@ -179,8 +179,7 @@ static Status atomic_begin(AtomicFile *file, const char *path, bool allow_straig
         return status_make(STATUS_INVALID, "cannot write %s: it is a directory; give a file name", path);
     bool straight = there && !S_ISREG(info.st_mode);
     if (straight && !allow_straight)
-        return status_make(STATUS_INVALID,
-                           "cannot write %s: it is a device or a pipe; this format needs a file", path);
+        return status_make(STATUS_INVALID, "cannot write %s: it is a device or a pipe; this format needs a file", path);
     file->path = there && !straight ? realpath(path, NULL) : strdup(path);
     if (!file->path) return status_errno(errno, "cannot write %s", path);
     if (straight) {
@@ -231,8 +230,7 @@ static Status write_all(AtomicFile *file, const unsigned char *data, size_t size
         ssize_t put = write(file->descriptor, data, size);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0) return status_errno(errno, "cannot write %s", file->path);
-        if (put == 0)
-            return status_make(STATUS_IO, "cannot write %s: the system accepts no more bytes", file->path);
+        if (put == 0) return status_make(STATUS_IO, "cannot write %s: the system accepts no more bytes", file->path);
         data += put;
         size -= (size_t)put;
     }

@@ -206,12 +206,11 @@ static Status parse_string(Parser *parser, const char **out_string, size_t *out_
             continue;
         }
         unsigned code = 0, low = 0;
-        if (kind != 'u' || !hex4(p, close, &code))
-            return error_at(parser, escape, "unknown escape in a string");
+        if (kind != 'u' || !hex4(p, close, &code)) return error_at(parser, escape, "unknown escape in a string");
         p += 4;
         if (code >= 0xD800 && code < 0xDC00) {
-            bool paired = close - p >= 6 && p[0] == '\\' && p[1] == 'u' && hex4(p + 2, close, &low) &&
-                          low >= 0xDC00 && low < 0xE000;
+            bool paired = close - p >= 6 && p[0] == '\\' && p[1] == 'u' && hex4(p + 2, close, &low) && low >= 0xDC00 &&
+                          low < 0xE000;
             if (!paired) return error_at(parser, escape, "half of a surrogate pair");
             code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
             p += 6;
@@ -238,8 +237,7 @@ static Status parse_number(Parser *parser, JsonValue *value) {
     bool integer = true;
     if (*p == '-') p++;
     if (!is_digit(parser, p)) return error_at(parser, start, "a value is expected here");
-    if (*p == '0' && is_digit(parser, p + 1))
-        return error_at(parser, start, "a number must not start with 0");
+    if (*p == '0' && is_digit(parser, p + 1)) return error_at(parser, start, "a number must not start with 0");
     while (is_digit(parser, p)) p++;
     if (p < parser->end && *p == '.') {
         integer = false;
@@ -298,12 +296,10 @@ static Status parse_members(Parser *parser, JsonValue *value, char closer) {
                 return error_at(parser, where, "a member name in quotes is expected");
             TRY(parse_string(parser, &key, &length));
             for (size_t i = 0; i < value->length; i++)
-                if (strcmp(value->keys[i], key) == 0)
-                    return error_at(parser, where, "this member name occurs twice");
+                if (strcmp(value->keys[i], key) == 0) return error_at(parser, where, "this member name occurs twice");
             value->keys[value->length] = key;
             skip_blanks(parser);
-            if (parser->at >= parser->end || *parser->at != ':')
-                return error_at(parser, parser->at, "':' is expected");
+            if (parser->at >= parser->end || *parser->at != ':') return error_at(parser, parser->at, "':' is expected");
             parser->at++;
         }
         TRY(parse_value(parser, &value->items[value->length]));
@@ -331,8 +327,7 @@ static bool take_word(Parser *parser, const char *word) {
 static Status parse_value(Parser *parser, JsonValue *value) {
     *value = (JsonValue){0};
     skip_blanks(parser);
-    if (parser->at >= parser->end)
-        return error_at(parser, parser->at, "the text ends where a value is expected");
+    if (parser->at >= parser->end) return error_at(parser, parser->at, "the text ends where a value is expected");
     switch (*parser->at) {
     case '{': parser->at++; return parse_members(parser, value, '}');
     case '[': parser->at++; return parse_members(parser, value, ']');
@@ -359,8 +354,7 @@ Status json_parse(const char *name, const char *text, size_t size, Arena *arena,
     TRY(ARENA_NEW(arena, value, 1));
     TRY(parse_value(&parser, value));
     skip_blanks(&parser);
-    if (parser.at < parser.end)
-        return error_at(&parser, parser.at, "more text after the end of the JSON value");
+    if (parser.at < parser.end) return error_at(&parser, parser.at, "more text after the end of the JSON value");
     *out_value = value;
     return STATUS_OK;
 }
@@ -373,7 +367,6 @@ const JsonValue *json_get(const JsonValue *object, const char *key) {
 }
 
 const char *json_type_name(JsonType type) {
-    static const char *const names[] = {"null",     "true or false", "a number",
-                                        "a string", "an array",      "an object"};
+    static const char *const names[] = {"null", "true or false", "a number", "a string", "an array", "an object"};
     return (unsigned)type < sizeof names / sizeof *names ? names[type] : "an unknown value";
 }

@@ -37,7 +37,7 @@ void json_key(JsonWriter *writer, const char *key);
 void json_string(JsonWriter *writer, const char *value); // bytes that are not UTF-8 become U+FFFD
 void json_integer(JsonWriter *writer, int64_t value);
 void json_number(JsonWriter *writer,
-                 double value); // shortest round trip; nan and inf become null: JSON has neither
+                 double value);                   // shortest round trip; nan and inf become null: JSON has neither
 void json_float(JsonWriter *writer, float value); // the same for binary32
 void json_bool(JsonWriter *writer, bool value);
 void json_null(JsonWriter *writer);
@@ -60,8 +60,7 @@ struct JsonValue {
 
 // Parses text[0 .. size). `name` is used in messages ("NAME:LINE:COLUMN: …"). All memory comes from `arena`;
 // the tree does not refer to `text`. Depth beyond JSON_DEPTH is refused.
-MUST_USE Status json_parse(const char *name, const char *text, size_t size, Arena *arena,
-                           JsonValue **out_value);
+MUST_USE Status json_parse(const char *name, const char *text, size_t size, Arena *arena, JsonValue **out_value);
 
 const JsonValue *json_get(const JsonValue *object, const char *key); // NULL: no object or no such member
 const char *json_type_name(JsonType type);

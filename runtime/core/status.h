@@ -12,9 +12,8 @@
 #include <stdbool.h>
 
 #if defined(__GNUC__) || defined(__clang__)
-#define MUST_USE __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format_index, first_argument)                                                            \
-    __attribute__((format(printf, format_index, first_argument)))
+#define MUST_USE                                  __attribute__((warn_unused_result))
+#define PRINTF_LIKE(format_index, first_argument) __attribute__((format(printf, format_index, first_argument)))
 #else
 #define MUST_USE
 #define PRINTF_LIKE(format_index, first_argument)
@@ -63,20 +62,20 @@ void status_drop(Status status);
 // TRY(expr): returns from the caller if expr fails.
 // TRY_IN(expr, "doing %s", x): the same, with context added.
 // TRY_OR(status, label, expr): stores the Status in `status` and jumps to `label` if expr fails.
-#define TRY(expression)                                                                                      \
-    do {                                                                                                     \
-        Status try_status_ = (expression);                                                                   \
-        if (try_status_ != STATUS_OK) return try_status_;                                                    \
+#define TRY(expression)                                                                                                \
+    do {                                                                                                               \
+        Status try_status_ = (expression);                                                                             \
+        if (try_status_ != STATUS_OK) return try_status_;                                                              \
     } while (0)
 
-#define TRY_IN(expression, ...)                                                                              \
-    do {                                                                                                     \
-        Status try_status_ = (expression);                                                                   \
-        if (try_status_ != STATUS_OK) return status_context(try_status_, __VA_ARGS__);                       \
+#define TRY_IN(expression, ...)                                                                                        \
+    do {                                                                                                               \
+        Status try_status_ = (expression);                                                                             \
+        if (try_status_ != STATUS_OK) return status_context(try_status_, __VA_ARGS__);                                 \
     } while (0)
 
-#define TRY_OR(status, label, expression)                                                                    \
-    do {                                                                                                     \
-        (status) = (expression);                                                                             \
-        if ((status) != STATUS_OK) goto label;                                                               \
+#define TRY_OR(status, label, expression)                                                                              \
+    do {                                                                                                               \
+        (status) = (expression);                                                                                       \
+        if ((status) != STATUS_OK) goto label;                                                                         \
     } while (0)

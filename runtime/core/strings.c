@@ -208,8 +208,7 @@ Status name_index_init(NameIndex *index, Arena *arena, size_t expected) {
 // The slot that holds `name`, or the free one where it belongs.
 static size_t name_slot(const NameIndex *index, const char *name) {
     size_t slot = (size_t)hash_name(name) & (index->capacity - 1);
-    while (index->names[slot] && strcmp(index->names[slot], name) != 0)
-        slot = (slot + 1) & (index->capacity - 1);
+    while (index->names[slot] && strcmp(index->names[slot], name) != 0) slot = (slot + 1) & (index->capacity - 1);
     return slot;
 }
 
@@ -243,8 +242,8 @@ static size_t edit_distance(const char *a, const char *b) {
             size_t best = above[j - 1] + (x != y);
             if (above[j] + 1 < best) best = above[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
-                y == tolower((unsigned char)a[i - 2]) && before[j - 2] + 1 < best)
+            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) && y == tolower((unsigned char)a[i - 2]) &&
+                before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;
         }

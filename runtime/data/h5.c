@@ -28,8 +28,7 @@ Status h5_error(const char *path, const char *doing, const char *object) {
     char reason[200] = "";
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, deepest_entry, reason);
     H5Eclear2(H5E_DEFAULT);
-    return status_make(STATUS_MALFORMED, "%s: %s %s failed%s%s", path, doing, object, *reason ? ": " : "",
-                       reason);
+    return status_make(STATUS_MALFORMED, "%s: %s %s failed%s%s", path, doing, object, *reason ? ": " : "", reason);
 }
 
 void h5_close(hid_t id) {
@@ -39,8 +38,7 @@ void h5_close(hid_t id) {
 Status h5_file_open(const char *path, hid_t *out_file) {
     h5_quiet();
     *out_file = -1;
-    if (is_directory(path))
-        return status_make(STATUS_INVALID, "%s is a directory; an HDF5 file is needed", path);
+    if (is_directory(path)) return status_make(STATUS_INVALID, "%s is a directory; an HDF5 file is needed", path);
     FILE *probe = fopen(path, "rb"); // for the system's own reason: HDF5 buries it
     if (!probe) return status_errno(errno, "cannot open %s", path);
     unsigned char magic[8] = {0};
@@ -49,10 +47,9 @@ Status h5_file_open(const char *path, hid_t *out_file) {
     htri_t hdf5 = H5Fis_hdf5(path);
     if (hdf5 <= 0) {
         bool begins = got == 8 && memcmp(magic, "\x89HDF\r\n\x1a\n", 8) == 0;
-        return status_make(STATUS_MALFORMED,
-                           begins ? "%s: the HDF5 header is damaged or cut off; copy the file again"
-                                  : "%s: not an HDF5 file",
-                           path);
+        return status_make(
+            STATUS_MALFORMED,
+            begins ? "%s: the HDF5 header is damaged or cut off; copy the file again" : "%s: not an HDF5 file", path);
     }
     *out_file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (*out_file < 0) return h5_error(path, "opening", "the file (damaged or cut off; copy it again)");
@@ -99,8 +96,8 @@ static hid_t text_type(size_t width) {
 }
 
 // count < 0 makes a scalar.
-static Status put_attribute(const char *path, hid_t object, const char *name, hid_t file_type,
-                            hid_t memory_type, int64_t count, const void *data) {
+static Status put_attribute(const char *path, hid_t object, const char *name, hid_t file_type, hid_t memory_type,
+                            int64_t count, const void *data) {
     h5_quiet();
     hsize_t dims[1] = {(hsize_t)(count < 0 ? 1 : count)};
     hid_t space = count < 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, dims, NULL);
@@ -152,8 +149,7 @@ Status h5_put_fixed_text(const char *path, hid_t object, const char *name, const
     return status;
 }
 
-Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values,
-                          size_t count) {
+Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count) {
     Packed packed;
     TRY(pack_texts(values, count, &packed));
     Status status = put_attribute(path, object, name, packed.type, packed.type, (int64_t)count, packed.bytes);
@@ -161,13 +157,11 @@ Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char
     return status;
 }
 
-Status h5_write_fixed_texts(const char *path, hid_t parent, const char *name, char *const *values,
-                            size_t count) {
+Status h5_write_fixed_texts(const char *path, hid_t parent, const char *name, char *const *values, size_t count) {
     Packed packed;
     hsize_t dims[1] = {count};
     TRY(pack_texts(values, count, &packed));
-    Status status =
-        h5_write(path, parent, name, packed.type, packed.type, 1, dims, packed.bytes, (H5Layout){0});
+    Status status = h5_write(path, parent, name, packed.type, packed.type, 1, dims, packed.bytes, (H5Layout){0});
     packed_free(&packed);
     return status;
 }
@@ -187,8 +181,7 @@ Status h5_put_texts(const char *path, hid_t object, const char *name, char *cons
     return status;
 }
 
-Status h5_put_array_i64(const char *path, hid_t object, const char *name, const int64_t *values,
-                        size_t count) {
+Status h5_put_array_i64(const char *path, hid_t object, const char *name, const int64_t *values, size_t count) {
     return put_attribute(path, object, name, H5T_STD_I64LE, H5T_NATIVE_INT64, (int64_t)count, values);
 }
 
@@ -223,15 +216,14 @@ static Status open_attribute(const char *path, hid_t object, const char *name, H
     return status;
 }
 
-static Status get_number(const char *path, hid_t object, const char *name, H5T_class_t type_class,
-                         hid_t memory_type, void *out_value) {
+static Status get_number(const char *path, hid_t object, const char *name, H5T_class_t type_class, hid_t memory_type,
+                         void *out_value) {
     OpenAttribute open;
     TRY(open_attribute(path, object, name, type_class, "a number of the right kind", &open));
     Status status = STATUS_OK;
     if (open.count != 1)
         status = status_make(STATUS_MALFORMED, "%s: the attribute '%s' must be a single number", path, name);
-    else if (H5Aread(open.attribute, memory_type, out_value) < 0)
-        status = h5_error(path, "reading attribute", name);
+    else if (H5Aread(open.attribute, memory_type, out_value) < 0) status = h5_error(path, "reading attribute", name);
     close_attribute(&open);
     return status;
 }
@@ -245,10 +237,9 @@ Status h5_get_f64(const char *path, hid_t object, const char *name, double *out_
 }
 
 // Copies texts out of a read buffer: pointers for variable length, packed bytes otherwise.
-static Status copy_texts(const char *path, const char *name, hid_t type, size_t width, const void *buffer,
-                         size_t count, Arena *arena, char **values) {
-    bool variable = H5Tis_variable_str(type) > 0,
-         blanks = !variable && H5Tget_strpad(type) == H5T_STR_SPACEPAD;
+static Status copy_texts(const char *path, const char *name, hid_t type, size_t width, const void *buffer, size_t count,
+                         Arena *arena, char **values) {
+    bool variable = H5Tis_variable_str(type) > 0, blanks = !variable && H5Tget_strpad(type) == H5T_STR_SPACEPAD;
     for (size_t i = 0; i < count; i++) {
         const char *text = variable ? ((char *const *)buffer)[i] : (const char *)buffer + i * width;
         if (!text) text = "";
@@ -285,8 +276,7 @@ Status h5_get_texts(const char *path, hid_t object, const char *name, Arena *are
         goto done;
     }
     TRY_OR(status, done, ARENA_NEW(arena, values, count));
-    if (count && H5Aread(open.attribute, open.type, buffer) < 0)
-        status = h5_error(path, "reading attribute", name);
+    if (count && H5Aread(open.attribute, open.type, buffer) < 0) status = h5_error(path, "reading attribute", name);
     else status = copy_texts(path, name, open.type, width, buffer, count, arena, values);
     if (variable && count) H5Dvlen_reclaim(open.type, open.space, H5P_DEFAULT, buffer);
 done:
@@ -302,8 +292,7 @@ Status h5_get_text(const char *path, hid_t object, const char *name, Arena *aren
     char **values = NULL;
     size_t count = 0;
     TRY(h5_get_texts(path, object, name, arena, &values, &count));
-    if (count != 1)
-        return status_make(STATUS_MALFORMED, "%s: the attribute '%s' must be a single text", path, name);
+    if (count != 1) return status_make(STATUS_MALFORMED, "%s: the attribute '%s' must be a single text", path, name);
     *out_value = values[0];
     return STATUS_OK;
 }
@@ -331,8 +320,8 @@ Status h5_dataset_create(const char *path, hid_t parent, const char *name, hid_t
     return status;
 }
 
-Status h5_write(const char *path, hid_t parent, const char *name, hid_t file_type, hid_t memory_type,
-                int rank, const hsize_t *dims, const void *data, H5Layout layout) {
+Status h5_write(const char *path, hid_t parent, const char *name, hid_t file_type, hid_t memory_type, int rank,
+                const hsize_t *dims, const void *data, H5Layout layout) {
     hid_t dataset = -1;
     bool empty = false;
     for (int i = 0; i < rank; i++) empty = empty || dims[i] == 0;
@@ -353,13 +342,11 @@ Status h5_write_texts(const char *path, hid_t parent, const char *name, char *co
 }
 
 static const char *class_name(H5T_class_t type_class) {
-    return type_class == H5T_INTEGER ? "integers"
-           : type_class == H5T_FLOAT ? "floating-point numbers"
-                                     : "text";
+    return type_class == H5T_INTEGER ? "integers" : type_class == H5T_FLOAT ? "floating-point numbers" : "text";
 }
 
-Status h5_dataset_open(const char *path, hid_t parent, const char *name, H5T_class_t type_class,
-                       size_t type_size, int rank, hsize_t *dims, hid_t *out_dataset) {
+Status h5_dataset_open(const char *path, hid_t parent, const char *name, H5T_class_t type_class, size_t type_size,
+                       int rank, hsize_t *dims, hid_t *out_dataset) {
     bool there = false;
     *out_dataset = -1;
     TRY(link_there(path, parent, name, &there));
@@ -371,18 +358,16 @@ Status h5_dataset_open(const char *path, hid_t parent, const char *name, H5T_cla
     if (dataset < 0 || type < 0 || space < 0) {
         status = h5_error(path, "opening", name);
     } else if (H5Tget_class(type) != type_class || (type_size && H5Tget_size(type) != type_size)) {
-        status = status_make(STATUS_MALFORMED, "%s: '%s' must hold %s of %zu bytes", path, name,
-                             class_name(type_class), type_size);
-    } else if (H5Sget_simple_extent_ndims(space) != rank ||
-               H5Sget_simple_extent_dims(space, found, NULL) < 0) {
+        status = status_make(STATUS_MALFORMED, "%s: '%s' must hold %s of %zu bytes", path, name, class_name(type_class),
+                             type_size);
+    } else if (H5Sget_simple_extent_ndims(space) != rank || H5Sget_simple_extent_dims(space, found, NULL) < 0) {
         status = status_make(STATUS_MALFORMED, "%s: '%s' must have %d dimensions, not %d", path, name, rank,
                              H5Sget_simple_extent_ndims(space));
     }
     for (int i = 0; i < rank && status == STATUS_OK; i++) {
         if (dims[i] != (hsize_t)-1 && dims[i] != found[i])
-            status =
-                status_make(STATUS_MALFORMED, "%s: dimension %d of '%s' is %llu where %llu is expected", path,
-                            i + 1, name, (unsigned long long)found[i], (unsigned long long)dims[i]);
+            status = status_make(STATUS_MALFORMED, "%s: dimension %d of '%s' is %llu where %llu is expected", path,
+                                 i + 1, name, (unsigned long long)found[i], (unsigned long long)dims[i]);
         dims[i] = found[i];
     }
     h5_close(space);
@@ -412,13 +397,13 @@ static Status move_rows(const char *path, const char *name, hid_t dataset, hid_t
     return status;
 }
 
-Status h5_read_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type, hsize_t first,
-                    hsize_t count, void *out_data) {
+Status h5_read_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type, hsize_t first, hsize_t count,
+                    void *out_data) {
     return move_rows(path, name, dataset, memory_type, first, count, out_data, NULL);
 }
 
-Status h5_write_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type, hsize_t first,
-                     hsize_t count, const void *data) {
+Status h5_write_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type, hsize_t first, hsize_t count,
+                     const void *data) {
     return move_rows(path, name, dataset, memory_type, first, count, NULL, data);
 }
 

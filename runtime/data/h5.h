@@ -43,22 +43,19 @@ MUST_USE Status h5_group_open(const char *path, hid_t parent, const char *name, 
 MUST_USE Status h5_put_text(const char *path, hid_t object, const char *name, const char *value);
 MUST_USE Status h5_put_i64(const char *path, hid_t object, const char *name, int64_t value);
 MUST_USE Status h5_put_f64(const char *path, hid_t object, const char *name, double value);
-MUST_USE Status h5_put_texts(const char *path, hid_t object, const char *name, char *const *values,
-                             size_t count);
-MUST_USE Status h5_put_array_i64(const char *path, hid_t object, const char *name, const int64_t *values,
-                                 size_t count);
+MUST_USE Status h5_put_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count);
+MUST_USE Status h5_put_array_i64(const char *path, hid_t object, const char *name, const int64_t *values, size_t count);
 // Text in fields of fixed width instead of HDF5's global heap: stores use it, because the heap has no
 // checksums and HDF5 follows a damaged one out of bounds. Read back by the same functions as the others.
 MUST_USE Status h5_put_fixed_text(const char *path, hid_t object, const char *name, const char *value);
-MUST_USE Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values,
-                                   size_t count);
+MUST_USE Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count);
 MUST_USE Status h5_write_fixed_texts(const char *path, hid_t parent, const char *name, char *const *values,
                                      size_t count);
 MUST_USE Status h5_get_text(const char *path, hid_t object, const char *name, Arena *arena, char **out_value);
 MUST_USE Status h5_get_i64(const char *path, hid_t object, const char *name, int64_t *out_value);
 MUST_USE Status h5_get_f64(const char *path, hid_t object, const char *name, double *out_value);
-MUST_USE Status h5_get_texts(const char *path, hid_t object, const char *name, Arena *arena,
-                             char ***out_values, size_t *out_count);
+MUST_USE Status h5_get_texts(const char *path, hid_t object, const char *name, Arena *arena, char ***out_values,
+                             size_t *out_count);
 
 // Datasets. `rank` at most 4. With `chunk` the dataset is chunked; deflate 0 .. 9 (0: none); checksum adds
 // Fletcher-32.
@@ -71,19 +68,18 @@ typedef struct H5Layout {
 MUST_USE Status h5_dataset_create(const char *path, hid_t parent, const char *name, hid_t file_type, int rank,
                                   const hsize_t *dims, H5Layout layout, hid_t *out_dataset);
 // Creates, writes all, closes.
-MUST_USE Status h5_write(const char *path, hid_t parent, const char *name, hid_t file_type, hid_t memory_type,
-                         int rank, const hsize_t *dims, const void *data, H5Layout layout);
-MUST_USE Status h5_write_texts(const char *path, hid_t parent, const char *name, char *const *values,
-                               size_t count);
+MUST_USE Status h5_write(const char *path, hid_t parent, const char *name, hid_t file_type, hid_t memory_type, int rank,
+                         const hsize_t *dims, const void *data, H5Layout layout);
+MUST_USE Status h5_write_texts(const char *path, hid_t parent, const char *name, char *const *values, size_t count);
 
 // Opens a dataset of `rank` dimensions whose class (H5T_INTEGER, H5T_FLOAT, H5T_STRING) and byte size (0:
 // any) are as given. Dimensions that are not (hsize_t)-1 in `dims` must agree; all are filled in.
 MUST_USE Status h5_dataset_open(const char *path, hid_t parent, const char *name, H5T_class_t type_class,
                                 size_t type_size, int rank, hsize_t *dims, hid_t *out_dataset);
 // Rows first .. first+count-1 along the first dimension; 1 <= rank <= 4.
-MUST_USE Status h5_read_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type,
-                             hsize_t first, hsize_t count, void *out_data);
-MUST_USE Status h5_write_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type,
-                              hsize_t first, hsize_t count, const void *data);
-MUST_USE Status h5_read_texts(const char *path, hid_t parent, const char *name, Arena *arena,
-                              char ***out_values, size_t *out_count);
+MUST_USE Status h5_read_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type, hsize_t first,
+                             hsize_t count, void *out_data);
+MUST_USE Status h5_write_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type, hsize_t first,
+                              hsize_t count, const void *data);
+MUST_USE Status h5_read_texts(const char *path, hid_t parent, const char *name, Arena *arena, char ***out_values,
+                              size_t *out_count);

@@ -90,8 +90,7 @@ static haddr_t output_get_eof(const H5FD_t *base, H5FD_mem_t type) {
     return ((const OutputFile *)base)->eof;
 }
 
-static herr_t output_read(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
-                          void *buffer) {
+static herr_t output_read(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size, void *buffer) {
     (void)type, (void)transfer;
     OutputFile *file = (OutputFile *)base;
     char *to = buffer;
@@ -135,8 +134,7 @@ static herr_t output_truncate(H5FD_t *base, hid_t transfer, hbool_t closing) {
     (void)transfer, (void)closing;
     OutputFile *file = (OutputFile *)base;
     if (file->eoa == file->eof) return 0;
-    if (*file->write_error == 0 && ftruncate(file->descriptor, (off_t)file->eoa) != 0)
-        note_error(file, errno);
+    if (*file->write_error == 0 && ftruncate(file->descriptor, (off_t)file->eoa) != 0) note_error(file, errno);
     file->eof = file->eoa;
     return 0;
 }
@@ -182,18 +180,15 @@ Status h5_output_create(const char *path, const char *temporary, bool checksums,
 }
 
 Status h5_output_status(const H5Output *output) {
-    return output->write_error ? status_errno(output->write_error, "cannot write %s", output->path)
-                               : STATUS_OK;
+    return output->write_error ? status_errno(output->write_error, "cannot write %s", output->path) : STATUS_OK;
 }
 
 Status h5_output_close(H5Output *output) {
     h5_quiet();
     Status status = STATUS_OK;
     if (output->file >= 0) {
-        if (H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0)
-            status = h5_error(output->path, "writing", "the file");
-        if (H5Fclose(output->file) < 0)
-            status = status_join(status, h5_error(output->path, "closing", "the file"));
+        if (H5Fflush(output->file, H5F_SCOPE_LOCAL) < 0) status = h5_error(output->path, "writing", "the file");
+        if (H5Fclose(output->file) < 0) status = status_join(status, h5_error(output->path, "closing", "the file"));
     }
     output->file = -1;
     Status failed = h5_output_status(output);

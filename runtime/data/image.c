@@ -39,9 +39,8 @@ static Status choose_backend(const char *path, const ImageBackend **out_backend)
                           memcmp(magic, "II+\0", 4) == 0 || memcmp(magic, "MM\0+", 4) == 0))
         *out_backend = &image_tiff_backend;
     else
-        return status_make(STATUS_UNSUPPORTED,
-                           "%s: not a JPEG, PNG or TIFF file (it starts with %02x %02x %02x %02x)", path,
-                           magic[0], magic[1], magic[2], magic[3]);
+        return status_make(STATUS_UNSUPPORTED, "%s: not a JPEG, PNG or TIFF file (it starts with %02x %02x %02x %02x)",
+                           path, magic[0], magic[1], magic[2], magic[3]);
     return STATUS_OK;
 }
 
@@ -62,11 +61,9 @@ Status image_open(const char *path, ImageFile **out_image) {
     Status status = backend->open(path, &image->state, &image->info.width, &image->info.height);
     if (status == STATUS_OK && (image->info.width == 0 || image->info.height == 0))
         status = status_make(STATUS_MALFORMED, "%s: the picture has no pixels", path);
-    if (status == STATUS_OK &&
-        (image->info.width > IMAGE_LONGEST_SIDE || image->info.height > IMAGE_LONGEST_SIDE))
-        status = status_make(STATUS_UNSUPPORTED,
-                             "%s: the header says %zu x %zu pixels; sides above %d are refused", path,
-                             image->info.width, image->info.height, IMAGE_LONGEST_SIDE);
+    if (status == STATUS_OK && (image->info.width > IMAGE_LONGEST_SIDE || image->info.height > IMAGE_LONGEST_SIDE))
+        status = status_make(STATUS_UNSUPPORTED, "%s: the header says %zu x %zu pixels; sides above %d are refused",
+                             path, image->info.width, image->info.height, IMAGE_LONGEST_SIDE);
     if (status != STATUS_OK) {
         image_close(image);
         return status;
@@ -84,10 +81,8 @@ const char *image_path(const ImageFile *image) {
 }
 
 Status image_read_region(ImageFile *image, size_t x, size_t y, size_t w, size_t h, uint8_t *rgb) {
-    if (w > image->info.width || x > image->info.width - w || h > image->info.height ||
-        y > image->info.height - h)
-        return status_make(STATUS_INVALID,
-                           "%s: the region x %zu, y %zu, %zu x %zu leaves the picture of %zu x %zu",
+    if (w > image->info.width || x > image->info.width - w || h > image->info.height || y > image->info.height - h)
+        return status_make(STATUS_INVALID, "%s: the region x %zu, y %zu, %zu x %zu leaves the picture of %zu x %zu",
                            image->path, x, y, w, h, image->info.width, image->info.height);
     if (w == 0 || h == 0) return STATUS_OK;
     TRY_IN(image->backend->read(image->state, x, y, w, h, rgb), "%s", image->path);
@@ -106,12 +101,10 @@ Status picture_create(size_t width, size_t height, size_t limit, Picture *out_pi
     if (width == 0 || height == 0)
         return status_make(STATUS_INVALID, "a picture of %zu x %zu pixels is empty", width, height);
     if (width > SIZE_MAX / 3 / height || width * height * 3 > limit)
-        return status_make(STATUS_NO_MEMORY,
-                           "a picture of %zu x %zu pixels needs more than the %zu bytes allowed here", width,
-                           height, limit);
+        return status_make(STATUS_NO_MEMORY, "a picture of %zu x %zu pixels needs more than the %zu bytes allowed here",
+                           width, height, limit);
     uint8_t *rgb = malloc(width * height * 3);
-    if (!rgb)
-        return status_make(STATUS_NO_MEMORY, "no memory for a picture of %zu x %zu pixels", width, height);
+    if (!rgb) return status_make(STATUS_NO_MEMORY, "no memory for a picture of %zu x %zu pixels", width, height);
     *out_picture = (Picture){width, height, rgb};
     return STATUS_OK;
 }

@@ -117,8 +117,7 @@ static Status jpeg_read(void *state, size_t x, size_t y, size_t w, size_t h, uin
     Jpeg *jpeg = state;
     if (!jpeg->row) {
         jpeg->row = malloc(jpeg->width * 3);
-        if (!jpeg->row)
-            return status_make(STATUS_NO_MEMORY, "no memory for a row of %zu pixels", jpeg->width);
+        if (!jpeg->row) return status_make(STATUS_NO_MEMORY, "no memory for a row of %zu pixels", jpeg->width);
     }
     if ((int64_t)y < jpeg->row_number || jpeg->damaged) TRY(jpeg_begin(jpeg));
     for (size_t r = 0; r < h; r++) {

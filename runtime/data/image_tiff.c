@@ -13,8 +13,8 @@ typedef struct Tiff {
     size_t width, height;
     bool tiled;
     size_t block_width, block_height; // of a tile, or of a strip
-    uint32_t *block; // [block_height][block_width] ABGR, bottom row first (libtiff's RGBA form)
-    int64_t block_column, block_row; // which one `block` holds; -1 none
+    uint32_t *block;                  // [block_height][block_width] ABGR, bottom row first (libtiff's RGBA form)
+    int64_t block_column, block_row;  // which one `block` holds; -1 none
     char message[256];
 } Tiff;
 
@@ -60,11 +60,9 @@ static Status tiff_open(const char *path, void **out_state, size_t *out_width, s
     TIFFOpenOptionsSetErrorHandlerExtR(options, on_error,
                                        tiff); // per handle: libtiff's global handlers stay alone
     TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, tiff);
-    tiff->file =
-        TIFFOpenExt(path, "rm", options); // m: no memory mapping, so a file cut short cannot raise SIGBUS
+    tiff->file = TIFFOpenExt(path, "rm", options); // m: no memory mapping, so a file cut short cannot raise SIGBUS
     TIFFOpenOptionsFree(options);
-    if (!tiff->file)
-        return status_make(STATUS_MALFORMED, "%s: not a readable TIFF file (%s)", path, tiff->message);
+    if (!tiff->file) return status_make(STATUS_MALFORMED, "%s: not a readable TIFF file (%s)", path, tiff->message);
     uint32_t width = 0, height = 0, block_width = 0, block_height = 0;
     uint16_t compression = COMPRESSION_NONE;
     TIFFGetField(tiff->file, TIFFTAG_IMAGEWIDTH, &width);
@@ -102,25 +100,22 @@ static Status load_block(Tiff *tiff, int64_t column, int64_t row) {
     if (tiff->block_column == column && tiff->block_row == row) return STATUS_OK;
     if (!tiff->block) {
         if (tiff->block_height > LARGEST_BLOCK / tiff->block_width)
-            return status_make(
-                STATUS_UNSUPPORTED,
-                "tiles or strips of %zu x %zu pixels are too large to decode; save the file tiled",
-                tiff->block_width, tiff->block_height);
+            return status_make(STATUS_UNSUPPORTED,
+                               "tiles or strips of %zu x %zu pixels are too large to decode; save the file tiled",
+                               tiff->block_width, tiff->block_height);
         tiff->block = malloc(tiff->block_width * tiff->block_height * sizeof *tiff->block);
         if (!tiff->block)
-            return status_make(STATUS_NO_MEMORY, "no memory for a tile or strip of %zu x %zu pixels",
-                               tiff->block_width, tiff->block_height);
+            return status_make(STATUS_NO_MEMORY, "no memory for a tile or strip of %zu x %zu pixels", tiff->block_width,
+                               tiff->block_height);
     }
     tiff->message[0] = '\0';
     tiff->block_column = tiff->block_row = -1;
-    uint32_t x = (uint32_t)((size_t)column * tiff->block_width),
-             y = (uint32_t)((size_t)row * tiff->block_height);
+    uint32_t x = (uint32_t)((size_t)column * tiff->block_width), y = (uint32_t)((size_t)row * tiff->block_height);
     int ok = tiff->tiled ? TIFFReadRGBATileExt(tiff->file, x, y, tiff->block, 1)
                          : TIFFReadRGBAStripExt(tiff->file, y, tiff->block, 1);
     if (!ok || tiff->message[0])
-        return status_make(
-            STATUS_MALFORMED, "the %s at x %u, y %u is damaged or missing (%s); copy the file again",
-            tiff->tiled ? "tile" : "strip", x, y, tiff->message[0] ? tiff->message : "no reason given");
+        return status_make(STATUS_MALFORMED, "the %s at x %u, y %u is damaged or missing (%s); copy the file again",
+                           tiff->tiled ? "tile" : "strip", x, y, tiff->message[0] ? tiff->message : "no reason given");
     tiff->block_column = column;
     tiff->block_row = row;
     return STATUS_OK;

@@ -33,21 +33,17 @@ Status legacy_st_sections(const char *directory, Arena *arena, char ***out_names
     TRY(directory_list(counts, arena, &files, &n_files));
     TRY(ARENA_NEW(arena, names, n_files));
     for (size_t i = 0; i < n_files; i++) {
-        size_t ending = string_ends_with(files[i], ".tsv.gz") ? 7
-                        : string_ends_with(files[i], ".tsv")  ? 4
-                                                              : 0;
+        size_t ending = string_ends_with(files[i], ".tsv.gz") ? 7 : string_ends_with(files[i], ".tsv") ? 4 : 0;
         size_t length = strlen(files[i]);
         if (files[i][0] == '.' || ending == 0 || length == ending) continue;
         TRY(ARENA_COPY(arena, names[count], files[i], length - ending));
         if (count > 0 && strcmp(names[count - 1], names[count]) == 0)
-            return status_make(STATUS_MALFORMED,
-                               "%s holds the counts of %s twice, as .tsv and as .tsv.gz; remove one", counts,
-                               names[count]);
+            return status_make(STATUS_MALFORMED, "%s holds the counts of %s twice, as .tsv and as .tsv.gz; remove one",
+                               counts, names[count]);
         count++;
     }
     if (count == 0)
-        return status_make(STATUS_NOT_FOUND, "%s holds no SECTION.tsv or SECTION.tsv.gz; %s", counts,
-                           layout_hint);
+        return status_make(STATUS_NOT_FOUND, "%s holds no SECTION.tsv or SECTION.tsv.gz; %s", counts, layout_hint);
     *out_names = names;
     *out_count = count;
     return STATUS_OK;
@@ -145,8 +141,7 @@ static Status read_position_rows(TableReader *table, Positions *p, Arena *arena)
         TRY(table_f64(table, pixel_y, &p->pixel[i][1]));
         TRY(table_i64(table, selected, &under_tissue));
         if (ax < -100000 || ax > 100000 || ay < -100000 || ay > 100000)
-            return table_error(table, "array position %lld, %lld is out of range", (long long)ax,
-                               (long long)ay);
+            return table_error(table, "array position %lld, %lld is out of range", (long long)ax, (long long)ay);
         if (under_tissue != 0 && under_tissue != 1)
             return table_error(table, "column 'selected': %lld is neither 0 nor 1", (long long)under_tissue);
         p->ids[i] = arena_printf(arena, "%lldx%lld", (long long)ax, (long long)ay);
@@ -164,8 +159,7 @@ static Status read_position_rows(TableReader *table, Positions *p, Arena *arena)
             return status_make(STATUS_MALFORMED, "%s:%zu: spot %s occurs twice (first on line %zu)",
                                lines_path(table->lines), p->line[i], p->ids[i], p->line[before]);
     }
-    if (p->count == 0)
-        return status_make(STATUS_MALFORMED, "%s: no spots below the header", lines_path(table->lines));
+    if (p->count == 0) return status_make(STATUS_MALFORMED, "%s: no spots below the header", lines_path(table->lines));
     return STATUS_OK;
 }
 
@@ -234,8 +228,7 @@ static Status read_count_header(const TableReader *table, Section *section) {
     if (n == 0)
         return status_make(STATUS_MALFORMED, "%s:1: no genes in the header; is the file tab separated?",
                            lines_path(table->lines));
-    if (n > INT32_MAX)
-        return status_make(STATUS_UNSUPPORTED, "%s:1: too many genes", lines_path(table->lines));
+    if (n > INT32_MAX) return status_make(STATUS_UNSUPPORTED, "%s:1: too many genes", lines_path(table->lines));
     NameIndex seen = {0};
     TRY(ARENA_NEW(&section->arena, section->genes, n));
     TRY(name_index_init(&seen, &section->arena, n));
@@ -243,8 +236,7 @@ static Status read_count_header(const TableReader *table, Section *section) {
         const char *name = table->columns[g + 1];
         char q[QUOTED_TEXT];
         if (!*name)
-            return status_make(STATUS_MALFORMED, "%s:1: gene column %zu has no name",
-                               lines_path(table->lines), g + 2);
+            return status_make(STATUS_MALFORMED, "%s:1: gene column %zu has no name", lines_path(table->lines), g + 2);
         if (!valid_utf8(name, strlen(name)))
             return status_make(STATUS_MALFORMED, "%s:1: the name of gene column %zu is not UTF-8 text",
                                lines_path(table->lines), g + 2);
@@ -252,8 +244,7 @@ static Status read_count_header(const TableReader *table, Section *section) {
         int64_t before = name_index_add(&seen, section->genes[g], (int64_t)g);
         if (before >= 0)
             return status_make(STATUS_MALFORMED, "%s:1: gene %s occurs twice (columns %lld and %zu)",
-                               lines_path(table->lines), quoted(name, strlen(name), q), (long long)before + 2,
-                               g + 2);
+                               lines_path(table->lines), quoted(name, strlen(name), q), (long long)before + 2, g + 2);
     }
     section->n_genes = n;
     return STATUS_OK;
@@ -345,8 +336,7 @@ static Status read_proportion_rows(TableReader *table, Section *section, SpotTab
                                lines_path(table->lines), c + 2);
         TRY(ARENA_COPY(arena, out->columns[c], name, strlen(name)));
         if (name_index_add(&names, out->columns[c], (int64_t)c) >= 0)
-            return status_make(STATUS_MALFORMED, "%s:1: column '%s' occurs twice", lines_path(table->lines),
-                               name);
+            return status_make(STATUS_MALFORMED, "%s:1: column '%s' occurs twice", lines_path(table->lines), name);
     }
     for (size_t i = 0; i < section->n_spots; i++) name_index_add(&spots, section->ids[i], (int64_t)i);
     for (;;) {
@@ -363,15 +353,14 @@ static Status read_proportion_rows(TableReader *table, Section *section, SpotTab
             double value = 0;
             TRY(table_f64(table, c + 1, &value));
             if (value < 0)
-                return table_error(table, "column '%s': the proportion %g is negative", table->columns[c + 1],
-                                   value);
+                return table_error(table, "column '%s': the proportion %g is negative", table->columns[c + 1], value);
             if (i >= 0) out->values[(size_t)i * k + c] = (float)value;
         }
     }
     for (size_t i = 0; i < section->n_spots; i++)
         if (!seen[i])
-            return status_make(STATUS_MALFORMED, "%s: no line for spot %s, which has counts",
-                               lines_path(table->lines), section->ids[i]);
+            return status_make(STATUS_MALFORMED, "%s: no line for spot %s, which has counts", lines_path(table->lines),
+                               section->ids[i]);
     return STATUS_OK;
 }
 
@@ -398,8 +387,8 @@ static Status find_file(Arena *arena, const char *directory, const char *folder,
             return STATUS_OK;
         }
     }
-    return status_make(STATUS_NOT_FOUND, "no %s: %s/%s/%s%s does not exist; %s", what, directory, folder,
-                       name, endings[0], layout_hint);
+    return status_make(STATUS_NOT_FOUND, "no %s: %s/%s/%s%s does not exist; %s", what, directory, folder, name,
+                       endings[0], layout_hint);
 }
 
 static Status count_what_was_left_out(const Positions *p, Section *section) {
@@ -435,8 +424,7 @@ static Status read_section(const char *directory, const char *name, char *const 
         char *path = arena_printf(arena, "%s/proportions/%s_%s.tsv", directory, name, depths[d]);
         if (!path) return arena_exhausted(1, 1);
         if (!file_exists(path))
-            return status_make(STATUS_NOT_FOUND, "no proportions of depth '%s': %s does not exist", depths[d],
-                               path);
+            return status_make(STATUS_NOT_FOUND, "no proportions of depth '%s': %s does not exist", depths[d], path);
         section->inputs[section->n_inputs++] = path;
         TRY(read_proportions(path, depths[d], section, &section->tables[section->n_tables]));
         section->n_tables++;

@@ -18,8 +18,8 @@
 MUST_USE Status legacy_st_sections(const char *directory, Arena *arena, char ***out_names, size_t *out_count);
 
 // The depths for which every given section has a proportions file, byte order.
-MUST_USE Status legacy_st_depths(const char *directory, char *const *sections, size_t n_sections,
-                                 Arena *arena, char ***out_depths, size_t *out_count);
+MUST_USE Status legacy_st_depths(const char *directory, char *const *sections, size_t n_sections, Arena *arena,
+                                 char ***out_depths, size_t *out_count);
 
 // Reads one section with one table per depth (named as the depth). The picture is located, not opened.
 MUST_USE Status legacy_st_read(const char *directory, const char *name, char *const *depths, size_t n_depths,

@@ -31,8 +31,7 @@ struct LineReader {
 static Status refill(LineReader *reader) {
     errno = 0;
     size_t got = fread(reader->input, 1, INPUT_PIECE, reader->file);
-    if (got == 0 && ferror(reader->file))
-        return status_errno(errno ? errno : EIO, "cannot read %s", reader->path);
+    if (got == 0 && ferror(reader->file)) return status_errno(errno ? errno : EIO, "cannot read %s", reader->path);
     reader->input_at = 0;
     reader->input_fill = got;
     reader->input_ended = got == 0;
@@ -101,21 +100,19 @@ static Status make_room(LineReader *reader) {
     }
     if (reader->capacity - reader->fill >= INPUT_PIECE + 1) return STATUS_OK;
     if (reader->fill > longest_line)
-        return status_make(STATUS_MALFORMED,
-                           "%s:%zu: this line is longer than 256 MiB; this is not a text table", reader->path,
-                           reader->line + 1);
+        return status_make(STATUS_MALFORMED, "%s:%zu: this line is longer than 256 MiB; this is not a text table",
+                           reader->path, reader->line + 1);
     size_t capacity = reader->capacity ? reader->capacity * 2 : 4 * INPUT_PIECE;
     char *data = realloc(reader->data, capacity);
-    if (!data)
-        return status_make(STATUS_NO_MEMORY, "no memory for line %zu of %s", reader->line + 1, reader->path);
+    if (!data) return status_make(STATUS_NO_MEMORY, "no memory for line %zu of %s", reader->line + 1, reader->path);
     reader->data = data;
     reader->capacity = capacity;
     return STATUS_OK;
 }
 
 static Status gzip_broken(const LineReader *reader, const char *why) {
-    return status_make(STATUS_MALFORMED, "%s: %s after line %zu; copy or download the file again",
-                       reader->path, why, reader->line);
+    return status_make(STATUS_MALFORMED, "%s: %s after line %zu; copy or download the file again", reader->path, why,
+                       reader->line);
 }
 
 // Decodes at least one more byte of a gzip file, or sets `done`.
@@ -138,8 +135,7 @@ static Status more_gzip(LineReader *reader) {
                 reader->done = true;
                 return STATUS_OK;
             }
-            if (*stream->next_in != 0x1f)
-                return gzip_broken(reader, "other data follows the end of the gzip stream");
+            if (*stream->next_in != 0x1f) return gzip_broken(reader, "other data follows the end of the gzip stream");
             inflateReset(stream);
             reader->between_members = false;
         }
@@ -191,8 +187,7 @@ Status lines_next(LineReader *reader, char **out_line, size_t *out_length) {
     if (length > 0 && line[length - 1] == '\r') length--;
     line[length] = '\0'; // inside the buffer: make_room always leaves one byte more than is filled
     if (memchr(line, '\0', length))
-        return status_make(STATUS_MALFORMED, "%s:%zu: a NUL byte; this is not a text file", reader->path,
-                           reader->line);
+        return status_make(STATUS_MALFORMED, "%s:%zu: a NUL byte; this is not a text file", reader->path, reader->line);
     *out_line = line;
     *out_length = length;
     return STATUS_OK;

@@ -13,18 +13,16 @@ static Status check_predictions(const Predictions *p) {
     const StoreInfo *info = store_info(p->store);
     if (p->n_rows == 0 || p->n_columns == 0) return status_make(STATUS_INVALID, "no predictions to write");
     for (size_t i = 0; i < p->n_rows; i++)
-        if (p->spots[i].section >= info->n_sections ||
-            p->spots[i].row >= info->sections[p->spots[i].section].n_spots)
-            return status_make(STATUS_INVALID, "prediction %zu is for a spot that the store does not have",
-                               i);
+        if (p->spots[i].section >= info->n_sections || p->spots[i].row >= info->sections[p->spots[i].section].n_spots)
+            return status_make(STATUS_INVALID, "prediction %zu is for a spot that the store does not have", i);
     return STATUS_OK;
 }
 
 Status predictions_write(const char *path, const Predictions *predictions) {
     if (string_ends_with(path, ".csv")) return predictions_write_csv(path, predictions);
     if (string_ends_with(path, ".h5ad")) return predictions_write_h5ad(path, predictions);
-    return status_make(STATUS_INVALID,
-                       "%s: predictions are written as .csv or .h5ad; choose one of these endings", path);
+    return status_make(STATUS_INVALID, "%s: predictions are written as .csv or .h5ad; choose one of these endings",
+                       path);
 }
 
 // ---- CSV ----------------------------------------------------------------------------------------
@@ -95,8 +93,8 @@ static Status put_encoding(const H5ad *out, hid_t object, const char *type, cons
     return h5_put_text(out->path, object, "encoding-version", version);
 }
 
-static Status begin_group(const H5ad *out, hid_t parent, const char *name, const char *type,
-                          const char *version, hid_t *out_group) {
+static Status begin_group(const H5ad *out, hid_t parent, const char *name, const char *type, const char *version,
+                          hid_t *out_group) {
     TRY(h5_group_create(out->path, parent, name, out_group));
     Status status = put_encoding(out, *out_group, type, version);
     if (status != STATUS_OK) h5_close(*out_group);
@@ -119,8 +117,8 @@ static Status mark(const H5ad *out, hid_t parent, const char *name, const char *
     return status;
 }
 
-static Status add_array(const H5ad *out, hid_t parent, const char *name, hid_t file_type, hid_t memory_type,
-                        int rank, const hsize_t *dims, const void *data, H5Layout layout) {
+static Status add_array(const H5ad *out, hid_t parent, const char *name, hid_t file_type, hid_t memory_type, int rank,
+                        const hsize_t *dims, const void *data, H5Layout layout) {
     TRY(h5_write(out->path, parent, name, file_type, memory_type, rank, dims, data, layout));
     return mark(out, parent, name, "array");
 }
@@ -139,8 +137,8 @@ static Status add_scalar(const H5ad *out, hid_t parent, const char *name, double
 static Status put_false(const H5ad *out, hid_t object, const char *name) {
     hid_t type = H5Tenum_create(H5T_STD_I8LE), space = H5Screate(H5S_SCALAR), attribute = -1;
     int8_t no = 0, yes = 1;
-    bool ok = type >= 0 && space >= 0 && H5Tenum_insert(type, "FALSE", &no) >= 0 &&
-              H5Tenum_insert(type, "TRUE", &yes) >= 0;
+    bool ok =
+        type >= 0 && space >= 0 && H5Tenum_insert(type, "FALSE", &no) >= 0 && H5Tenum_insert(type, "TRUE", &yes) >= 0;
     if (ok) attribute = H5Acreate2(object, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     ok = ok && attribute >= 0 && H5Awrite(attribute, type, &no) >= 0;
     Status status = ok ? STATUS_OK : h5_error(out->path, "writing attribute", name);
@@ -170,8 +168,7 @@ static Status find_categories(H5ad *out, int32_t **out_category, char ***out_nam
     return STATUS_OK;
 }
 
-static Status add_section_column(H5ad *out, hid_t obs, const int32_t *category, char *const *names,
-                                 size_t n_names) {
+static Status add_section_column(H5ad *out, hid_t obs, const int32_t *category, char *const *names, size_t n_names) {
     hid_t group = -1;
     int32_t *codes = NULL;
     hsize_t n[1] = {out->p->n_rows};
@@ -238,8 +235,7 @@ static Status add_var(H5ad *out) {
     TRY(begin_group(out, out->file, "var", "dataframe", "0.2.0", &var));
     Status status = h5_put_text(out->path, var, "_index", "_index");
     if (status == STATUS_OK) status = h5_put_texts(out->path, var, "column-order", NULL, 0);
-    if (status == STATUS_OK)
-        status = add_texts(out, var, "_index", (char *const *)out->p->columns, out->p->n_columns);
+    if (status == STATUS_OK) status = add_texts(out, var, "_index", (char *const *)out->p->columns, out->p->n_columns);
     h5_close(var);
     return status;
 }
@@ -253,8 +249,7 @@ static Status add_obsm(H5ad *out) {
         memcpy(pixel + 2 * i, out->info->sections[out->p->spots[i].section].pixel + 2 * out->p->spots[i].row,
                2 * sizeof *pixel);
     TRY(begin_group(out, out->file, "obsm", "dict", "0.1.0", &obsm));
-    Status status =
-        add_array(out, obsm, "spatial", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, dims, pixel, (H5Layout){0});
+    Status status = add_array(out, obsm, "spatial", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, dims, pixel, (H5Layout){0});
     h5_close(obsm);
     return status;
 }
@@ -265,8 +260,8 @@ static Status add_layers(H5ad *out) {
     TRY(begin_group(out, out->file, "layers", "dict", "0.1.0", &layers));
     Status status = STATUS_OK;
     if (out->p->truth)
-        status = add_array(out, layers, "truth", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 2, dims, out->p->truth,
-                           (H5Layout){0});
+        status =
+            add_array(out, layers, "truth", H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 2, dims, out->p->truth, (H5Layout){0});
     h5_close(layers);
     return status;
 }
@@ -282,13 +277,11 @@ static Status fill_spatial(H5ad *out, hid_t group, size_t s) {
     H5Layout packed = {.chunk = chunk, .deflate = 4};
     Status status = begin_group(out, group, "images", "dict", "0.1.0", &images);
     if (status == STATUS_OK)
-        status =
-            add_array(out, images, "hires", H5T_STD_U8LE, H5T_NATIVE_UINT8, 3, dims, picture.rgb, packed);
+        status = add_array(out, images, "hires", H5T_STD_U8LE, H5T_NATIVE_UINT8, 3, dims, picture.rgb, packed);
     picture_free(&picture);
     h5_close(images);
     if (status == STATUS_OK) status = begin_group(out, group, "scalefactors", "dict", "0.1.0", &factors);
-    if (status == STATUS_OK)
-        status = add_scalar(out, factors, "tissue_hires_scalef", section->thumbnail_scale_x);
+    if (status == STATUS_OK) status = add_scalar(out, factors, "tissue_hires_scalef", section->thumbnail_scale_x);
     // A spot of these arrays is half as wide as the array step (100 µm of 200 µm).
     double diameter = 0.25 * (section->pitch_x + section->pitch_y);
     if (status == STATUS_OK) status = add_scalar(out, factors, "spot_diameter_fullres", diameter);
@@ -326,8 +319,7 @@ static Status add_uns(H5ad *out, const int32_t *category) {
     hid_t uns = -1;
     TRY(begin_group(out, out->file, "uns", "dict", "0.1.0", &uns));
     Status status = add_spatial(out, uns, category);
-    if (status == STATUS_OK && out->p->program)
-        status = add_text_scalar(out, uns, "program", out->p->program);
+    if (status == STATUS_OK && out->p->program) status = add_text_scalar(out, uns, "program", out->p->program);
     h5_close(uns);
     return status;
 }

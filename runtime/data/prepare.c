@@ -53,8 +53,7 @@ bool cut_tile(const Picture *picture, long long cx, long long cy, size_t side, u
             memcpy(tile, row + left * 3, side * 3);
             continue;
         }
-        for (size_t c = 0; c < side; c++)
-            memcpy(tile + 3 * c, row + 3 * clamp(left + (long long)c, picture->width), 3);
+        for (size_t c = 0; c < side; c++) memcpy(tile + 3 * c, row + 3 * clamp(left + (long long)c, picture->width), 3);
     }
     return !inside;
 }
@@ -98,43 +97,38 @@ typedef struct Geometry {
     double scale_x, scale_y;
 } Geometry;
 
-static Status find_geometry(const Section *section, ImageInfo image, const PrepareOptions *options,
-                            Geometry *out, Text *notes) {
+static Status find_geometry(const Section *section, ImageInfo image, const PrepareOptions *options, Geometry *out,
+                            Text *notes) {
     Line lines[2] = {fit_axis(section, 0), fit_axis(section, 1)};
     for (int axis = 0; axis < 2; axis++) {
         char name = axis ? 'y' : 'x';
         if (!lines[axis].known) continue;
         if (!(lines[axis].slope > 0) || lines[axis].residual > 0.3 * lines[axis].slope)
-            return status_make(
-                STATUS_MALFORMED,
-                "pixel_%c does not grow evenly with array %c (%.4g pixels per step, %.4g pixels off "
-                "on average); are x and y exchanged, or do the positions belong to another picture?",
-                name, name, lines[axis].slope, lines[axis].residual);
+            return status_make(STATUS_MALFORMED,
+                               "pixel_%c does not grow evenly with array %c (%.4g pixels per step, %.4g pixels off "
+                               "on average); are x and y exchanged, or do the positions belong to another picture?",
+                               name, name, lines[axis].slope, lines[axis].residual);
     }
     if (!lines[0].known && !lines[1].known)
-        return status_make(
-            STATUS_MALFORMED,
-            "all spots share one array position, so the size of an array step in pixels is unknown");
+        return status_make(STATUS_MALFORMED,
+                           "all spots share one array position, so the size of an array step in pixels is unknown");
     out->pitch_x = lines[0].known ? lines[0].slope : lines[1].slope;
     out->pitch_y = lines[1].known ? lines[1].slope : lines[0].slope;
     double pitch = 0.5 * (out->pitch_x + out->pitch_y), factor = options->pitch / pitch;
     if (fabs(out->pitch_x - out->pitch_y) > 0.05 * pitch)
-        text_printf(
-            notes, "section %s: an array step is %.4g pixels in x but %.4g in y; their mean sets the scale\n",
-            section->name, out->pitch_x, out->pitch_y);
+        text_printf(notes, "section %s: an array step is %.4g pixels in x but %.4g in y; their mean sets the scale\n",
+                    section->name, out->pitch_x, out->pitch_y);
     if (factor > 1)
         text_printf(notes,
                     "section %s: an array step of %.4g pixels is enlarged to %g; the picture has little "
                     "detail for tiles of "
                     "this pitch\n",
                     section->name, pitch, options->pitch);
-    double width = floor((double)image.width * factor + 0.5),
-           height = floor((double)image.height * factor + 0.5);
+    double width = floor((double)image.width * factor + 0.5), height = floor((double)image.height * factor + 0.5);
     if (width < 1 || height < 1 || width > IMAGE_LONGEST_SIDE || height > IMAGE_LONGEST_SIDE)
-        return status_make(
-            STATUS_INVALID,
-            "scaling the picture of %zu x %zu pixels by %.3g to reach a pitch of %g is not possible",
-            image.width, image.height, factor, options->pitch);
+        return status_make(STATUS_INVALID,
+                           "scaling the picture of %zu x %zu pixels by %.3g to reach a pitch of %g is not possible",
+                           image.width, image.height, factor, options->pitch);
     out->width = (size_t)width;
     out->height = (size_t)height;
     out->scale_x = width / (double)image.width;
@@ -142,11 +136,10 @@ static Status find_geometry(const Section *section, ImageInfo image, const Prepa
     for (size_t i = 0; i < section->n_spots; i++) {
         double x = section->pixel[2 * i], y = section->pixel[2 * i + 1];
         if (x < 0 || y < 0 || x > (double)image.width || y > (double)image.height)
-            return status_make(
-                STATUS_MALFORMED,
-                "spot %s at pixel %.1f, %.1f lies outside the picture of %zu x %zu; do the positions "
-                "belong to another picture?",
-                section->ids[i], x, y, image.width, image.height);
+            return status_make(STATUS_MALFORMED,
+                               "spot %s at pixel %.1f, %.1f lies outside the picture of %zu x %zu; do the positions "
+                               "belong to another picture?",
+                               section->ids[i], x, y, image.width, image.height);
     }
     return STATUS_OK;
 }
@@ -221,8 +214,8 @@ static void note_left_out(const Section *section, Text *notes) {
         text_printf(notes, "section %s: %zu positions not under tissue left out\n", section->name,
                     section->n_not_selected);
     if (section->n_extra_rows)
-        text_printf(notes, "section %s: %zu rows of proportions for spots without counts left out\n",
-                    section->name, section->n_extra_rows);
+        text_printf(notes, "section %s: %zu rows of proportions for spots without counts left out\n", section->name,
+                    section->n_extra_rows);
 }
 
 // ---- One section --------------------------------------------------------------------------------
@@ -278,8 +271,7 @@ static Status make_thumbnail(const Picture *picture, size_t longest, ResampleFil
     return resample_picture(picture, width ? width : 1, height ? height : 1, filter, out);
 }
 
-static Status store_section(Work *work, Section *section, ImageFile *image, JsonWriter *inputs,
-                            JsonWriter *left_out) {
+static Status store_section(Work *work, Section *section, ImageFile *image, JsonWriter *inputs, JsonWriter *left_out) {
     const PrepareOptions *options = work->options;
     ImageInfo info = image_info(image);
     Geometry geometry = {0};
@@ -289,8 +281,7 @@ static Status store_section(Work *work, Section *section, ImageFile *image, Json
     TRY(describe_inputs(work->directory, section, inputs));
     TRY(describe_left_out(section, left_out));
     note_left_out(section, &work->report->notes);
-    TRY(resample_image(image, geometry.width, geometry.height, options->filter, picture_progress, work,
-                       &picture));
+    TRY(resample_image(image, geometry.width, geometry.height, options->filter, picture_progress, work, &picture));
     Status status = make_thumbnail(&picture, options->thumbnail_side, options->filter, &thumbnail);
     if (status == STATUS_OK) {
         work->picture = &picture;
@@ -320,9 +311,8 @@ static Status prepare_section(Work *work, const char *name, char *const *depths,
     ImageFile *image = NULL;
     TRY(legacy_st_read(work->directory, name, depths, n_depths, &section));
     work->section = &section;
-    Status status = report_progress(work, "tables", 0.2)
-                        ? STATUS_OK
-                        : status_make(STATUS_CANCELLED, "stopped on request");
+    Status status =
+        report_progress(work, "tables", 0.2) ? STATUS_OK : status_make(STATUS_CANCELLED, "stopped on request");
     if (status == STATUS_OK) status = image_open(section.image_path, &image);
     if (status == STATUS_OK) {
         JsonWriter inputs = json_writer(0), left_out = json_writer(0);
@@ -365,8 +355,8 @@ static Status choose_sections(const PrepareOptions *options, char **all, size_t 
     return STATUS_OK;
 }
 
-static Status prepare_all(const char *directory, const char *path, const PrepareOptions *options,
-                          Arena *arena, PrepareReport *report) {
+static Status prepare_all(const char *directory, const char *path, const PrepareOptions *options, Arena *arena,
+                          PrepareReport *report) {
     char **all = NULL, **names = NULL, **depths = NULL;
     size_t n_all = 0, n_names = 0, n_depths = 0;
     TRY(legacy_st_sections(directory, arena, &all, &n_all));
@@ -405,8 +395,7 @@ Status prepare_legacy_st(const char *directory, const char *path, const PrepareO
                          PrepareReport *out_report) {
     *out_report = (PrepareReport){0};
     if (!(options->pitch > 0) || !isfinite(options->pitch))
-        return status_make(STATUS_INVALID, "a pitch of %g pixels; a positive number is needed",
-                           options->pitch);
+        return status_make(STATUS_INVALID, "a pitch of %g pixels; a positive number is needed", options->pitch);
     if (options->thumbnail_side == 0) return status_make(STATUS_INVALID, "a thumbnail side of 0 pixels");
     Arena arena;
     arena_init(&arena);

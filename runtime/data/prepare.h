@@ -18,8 +18,8 @@ typedef struct PrepareOptions {
     ResampleFilter filter;
     const char *const *sections; // [n_sections] only these; NULL: all there are
     size_t n_sections;
-    const char *const *
-        depths; // [n_depths] proportion files to take, e.g. "major"; NULL: every depth that all sections have
+    const char *const
+        *depths; // [n_depths] proportion files to take, e.g. "major"; NULL: every depth that all sections have
     size_t n_depths;
     bool ranks;                // add a table DEPTH_rank per depth
     size_t thumbnail_side;     // longest side of the thumbnail, pixels

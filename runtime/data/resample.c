@@ -167,8 +167,8 @@ Status resample_image(ImageFile *image, size_t out_width, size_t out_height, Res
     ImageInfo info = image_info(image);
     *out_picture = (Picture){0};
     if (out_width == 0 || out_height == 0)
-        return status_make(STATUS_INVALID, "%s: cannot scale to %zu x %zu pixels", image_path(image),
-                           out_width, out_height);
+        return status_make(STATUS_INVALID, "%s: cannot scale to %zu x %zu pixels", image_path(image), out_width,
+                           out_height);
     uint8_t *strip = malloc(STRIP * info.width * 3);
     if (!strip) return status_make(STATUS_NO_MEMORY, "no memory for rows of %zu pixels", info.width);
     RowSource source = {.image = image, .strip = strip, .width = info.width, .height = info.height};
@@ -181,8 +181,7 @@ Status resample_picture(const Picture *picture, size_t out_width, size_t out_hei
                         Picture *out_picture) {
     *out_picture = (Picture){0};
     if (out_width == 0 || out_height == 0)
-        return status_make(STATUS_INVALID, "cannot scale a picture to %zu x %zu pixels", out_width,
-                           out_height);
+        return status_make(STATUS_INVALID, "cannot scale a picture to %zu x %zu pixels", out_width, out_height);
     RowSource source = {.picture = picture, .width = picture->width, .height = picture->height};
     return resample(&source, out_width, out_height, filter, NULL, NULL, out_picture);
 }

@@ -25,5 +25,5 @@ MUST_USE Status resample_image(ImageFile *image, size_t out_width, size_t out_he
                                ResampleProgress *progress, void *context, Picture *out_picture);
 
 // The same for a picture in memory.
-MUST_USE Status resample_picture(const Picture *picture, size_t out_width, size_t out_height,
-                                 ResampleFilter filter, Picture *out_picture);
+MUST_USE Status resample_picture(const Picture *picture, size_t out_width, size_t out_height, ResampleFilter filter,
+                                 Picture *out_picture);

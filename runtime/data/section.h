@@ -23,12 +23,10 @@ typedef struct Section {
     char *name;
 
     size_t n_spots;
-    char **ids;     // [n_spots]
-    int32_t *array; // [n_spots][2] column, row on the array
-    double
-        *array_exact; // [n_spots][2] the same where the spot was really printed; equal to `array` if unknown
-    double
-        *pixel; // [n_spots][2] centre x (right), y (down) in pixels of the picture; origin: top left corner
+    char **ids;          // [n_spots]
+    int32_t *array;      // [n_spots][2] column, row on the array
+    double *array_exact; // [n_spots][2] the same where the spot was really printed; equal to `array` if unknown
+    double *pixel;       // [n_spots][2] centre x (right), y (down) in pixels of the picture; origin: top left corner
 
     size_t n_genes;
     char **genes;     // [n_genes] in the order of the file; other sections may have others

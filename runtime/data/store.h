@@ -43,8 +43,7 @@ typedef struct StoreWriter StoreWriter;
 MUST_USE Status store_create(const char *path, const StoreParameters *parameters, StoreWriter **out_writer);
 // All sections must bring tables of the same names with the same columns (in any order: they are joined by
 // name).
-MUST_USE Status store_add_section(StoreWriter *writer, const Section *section,
-                                  const StoreSectionExtra *extra);
+MUST_USE Status store_add_section(StoreWriter *writer, const Section *section, const StoreSectionExtra *extra);
 // Completes and renames the file. Ends the writer on success and on failure.
 MUST_USE Status store_finish(StoreWriter *writer);
 void store_abandon(StoreWriter *writer); // removes what was written; NULL is fine
@@ -103,14 +102,13 @@ MUST_USE Status store_find_table(const Store *store, const char *name, size_t *o
 // Checks that the store fits a model: STATUS_MISMATCH says what differs. tile_size 0 or columns NULL: not
 // compared.
 MUST_USE Status store_require_tiles(const Store *store, size_t tile_size);
-MUST_USE Status store_require_table(const Store *store, const char *name, size_t n_columns,
-                                    const char *const *columns, size_t *out_table);
+MUST_USE Status store_require_table(const Store *store, const char *name, size_t n_columns, const char *const *columns,
+                                    size_t *out_table);
 
 // tiles[count][S][S][3]
 MUST_USE Status store_read_tiles(Store *store, const SpotRef *spots, size_t count, uint8_t *tiles);
 // values[count][K]. A table is read whole per section at its first use and kept.
-MUST_USE Status store_read_table(Store *store, size_t table, const SpotRef *spots, size_t count,
-                                 float *values);
+MUST_USE Status store_read_table(Store *store, size_t table, const SpotRef *spots, size_t count, float *values);
 // values[count][n_genes], dense, 0 where nothing was counted. `genes` picks columns (positions in
 // info->genes); NULL gives all, n_genes = info->n_genes.
 MUST_USE Status store_read_counts(Store *store, const SpotRef *spots, size_t count, const int32_t *genes,

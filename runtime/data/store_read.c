@@ -54,32 +54,27 @@ static Status read_root(Store *store) {
     int64_t version = 0, tile_size = 0;
     htri_t is_store = H5Aexists(store->h5, "format");
     if (is_store <= 0)
-        return status_make(STATUS_MISMATCH, "%s: an HDF5 file, but not a store; make one with 'prepare'",
-                           path);
+        return status_make(STATUS_MISMATCH, "%s: an HDF5 file, but not a store; make one with 'prepare'", path);
     TRY(h5_get_text(path, store->h5, "format", arena, &format));
     if (strcmp(format, "stmc-store") != 0)
-        return status_make(STATUS_MISMATCH,
-                           "%s: the format is '%s', not 'stmc-store'; make a store with 'prepare'", path,
-                           format);
+        return status_make(STATUS_MISMATCH, "%s: the format is '%s', not 'stmc-store'; make a store with 'prepare'",
+                           path, format);
     TRY(h5_get_i64(path, store->h5, "format_version", &version));
     if (version != STORE_FORMAT_VERSION)
-        return status_make(
-            STATUS_UNSUPPORTED,
-            "%s: store format version %lld; this program reads version %d; run 'prepare' again", path,
-            (long long)version, STORE_FORMAT_VERSION);
+        return status_make(STATUS_UNSUPPORTED,
+                           "%s: store format version %lld; this program reads version %d; run 'prepare' again", path,
+                           (long long)version, STORE_FORMAT_VERSION);
     TRY(h5_get_text(path, store->h5, "program", arena, &program));
     TRY(h5_get_text(path, store->h5, "tile_filter", arena, &filter));
     TRY(h5_get_text(path, store->h5, "tile_edge", arena, &edge));
     TRY(h5_get_i64(path, store->h5, "tile_size", &tile_size));
     TRY(h5_get_f64(path, store->h5, "tile_pitch", &store->info.tile_pitch));
     if (tile_size < 1 || tile_size > 4096)
-        return status_make(STATUS_MALFORMED, "%s: the tile size %lld is outside 1 .. 4096", path,
-                           (long long)tile_size);
+        return status_make(STATUS_MALFORMED, "%s: the tile size %lld is outside 1 .. 4096", path, (long long)tile_size);
     TRY(h5_get_texts(path, store->h5, "sections", arena, &sections, &store->info.n_sections));
     TRY(h5_get_texts(path, store->h5, "tables", arena, &tables, &store->info.n_tables));
     TRY(h5_read_texts(path, store->h5, "genes", arena, &genes, &store->info.n_genes));
-    if (store->info.n_sections == 0)
-        return status_make(STATUS_MALFORMED, "%s: the store has no sections", path);
+    if (store->info.n_sections == 0) return status_make(STATUS_MALFORMED, "%s: the store has no sections", path);
     store->info.program = program;
     store->info.filter = filter;
     store->info.edge = edge;
@@ -106,8 +101,7 @@ static Status read_columns(Store *store) {
     for (size_t t = 0; t < store->info.n_tables && status == STATUS_OK; t++) {
         StoreTable *table = &store->tables[t];
         char **columns = NULL;
-        status =
-            h5_read_texts(store->info.path, group, table->name, &store->arena, &columns, &table->n_columns);
+        status = h5_read_texts(store->info.path, group, table->name, &store->arena, &columns, &table->n_columns);
         table->columns = columns;
     }
     h5_close(group);
@@ -115,15 +109,14 @@ static Status read_columns(Store *store) {
 }
 
 // A whole small dataset of [rows][2] or [rows] into the arena.
-static Status read_whole(Store *store, const char *path, hid_t group, const char *name,
-                         H5T_class_t type_class, size_t size, hid_t memory_type, size_t rows, size_t columns,
-                         void **out_data) {
+static Status read_whole(Store *store, const char *path, hid_t group, const char *name, H5T_class_t type_class,
+                         size_t size, hid_t memory_type, size_t rows, size_t columns, void **out_data) {
     hsize_t dims[2] = {rows, columns};
     hid_t dataset = -1;
     TRY(h5_dataset_open(path, group, name, type_class, size, columns > 1 ? 2 : 1, dims, &dataset));
     void *data = arena_alloc(&store->arena, rows * columns, size);
-    Status status = data ? h5_read_rows(path, name, dataset, memory_type, 0, rows, data)
-                         : arena_exhausted(rows * columns, size);
+    Status status =
+        data ? h5_read_rows(path, name, dataset, memory_type, 0, rows, data) : arena_exhausted(rows * columns, size);
     h5_close(dataset);
     *out_data = data;
     return status;
@@ -132,8 +125,7 @@ static Status read_whole(Store *store, const char *path, hid_t group, const char
 static Status get_size(const char *path, hid_t group, const char *name, size_t *out_value) {
     int64_t value = 0;
     TRY(h5_get_i64(path, group, name, &value));
-    if (value < 1)
-        return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %lld", path, name, (long long)value);
+    if (value < 1) return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %lld", path, name, (long long)value);
     *out_value = (size_t)value;
     return STATUS_OK;
 }
@@ -141,8 +133,8 @@ static Status get_size(const char *path, hid_t group, const char *name, size_t *
 static Status get_scale(const char *path, hid_t group, const char *name, double *out_value) {
     TRY(h5_get_f64(path, group, name, out_value));
     if (!(*out_value > 0) || !isfinite(*out_value))
-        return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %g; a positive number is needed",
-                           path, name, *out_value);
+        return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %g; a positive number is needed", path, name,
+                           *out_value);
     return STATUS_OK;
 }
 
@@ -152,10 +144,8 @@ static Status open_counts(Store *store, const char *path, StoreSection *section,
     hsize_t nnz[1] = {any_size};
     size_t n = section->n_spots;
     TRY(h5_group_open(path, h->group, "counts", &counts));
-    Status status =
-        read_whole(store, path, counts, "indptr", H5T_INTEGER, 8, H5T_NATIVE_INT64, n + 1, 1, &indptr);
-    if (status == STATUS_OK)
-        status = h5_dataset_open(path, counts, "indices", H5T_INTEGER, 4, 1, nnz, &h->indices);
+    Status status = read_whole(store, path, counts, "indptr", H5T_INTEGER, 8, H5T_NATIVE_INT64, n + 1, 1, &indptr);
+    if (status == STATUS_OK) status = h5_dataset_open(path, counts, "indices", H5T_INTEGER, 4, 1, nnz, &h->indices);
     if (status == STATUS_OK) status = h5_dataset_open(path, counts, "data", H5T_INTEGER, 4, 1, nnz, &h->data);
     h5_close(counts);
     TRY(status);
@@ -164,19 +154,16 @@ static Status open_counts(Store *store, const char *path, StoreSection *section,
     bool ascending = h->indptr[0] == 0 && (hsize_t)h->indptr[n] == nnz[0];
     for (size_t i = 0; i < n; i++) ascending = ascending && h->indptr[i] <= h->indptr[i + 1];
     if (!ascending)
-        return status_make(STATUS_MALFORMED,
-                           "%s: 'counts/indptr' does not ascend from 0 to the %llu entries there are", path,
-                           (unsigned long long)nnz[0]);
+        return status_make(STATUS_MALFORMED, "%s: 'counts/indptr' does not ascend from 0 to the %llu entries there are",
+                           path, (unsigned long long)nnz[0]);
     return STATUS_OK;
 }
 
-static Status read_single_text(const char *path, hid_t group, const char *name, Arena *arena,
-                               const char **out_text) {
+static Status read_single_text(const char *path, hid_t group, const char *name, Arena *arena, const char **out_text) {
     char **texts = NULL;
     size_t count = 0;
     TRY(h5_read_texts(path, group, name, arena, &texts, &count));
-    if (count != 1)
-        return status_make(STATUS_MALFORMED, "%s: '%s' holds %zu texts instead of one", path, name, count);
+    if (count != 1) return status_make(STATUS_MALFORMED, "%s: '%s' holds %zu texts instead of one", path, name, count);
     *out_text = texts[0];
     return STATUS_OK;
 }
@@ -251,15 +238,14 @@ Status store_open(const char *path, Store **out_store) {
 
 // ---- Finding and comparing ----------------------------------------------------------------------
 
-static Status no_such(const Store *store, const char *what, const char *name, const char *const *names,
-                      size_t count) {
+static Status no_such(const Store *store, const char *what, const char *name, const char *const *names, size_t count) {
     Text list = {0};
     for (size_t i = 0; i < count && i < 20; i++) text_printf(&list, "%s%s", i ? ", " : "", names[i]);
     if (count > 20) text_printf(&list, " and %zu more", count - 20);
     const char *close = closest_name(name, names, count);
-    Status status = status_make(STATUS_NOT_FOUND, "%s has no %s '%s'%s%s%s; it has %s", store->info.path,
-                                what, name, close ? " (did you mean '" : "", close ? close : "",
-                                close ? "'?)" : "", count ? text_string(&list) : "none");
+    Status status = status_make(STATUS_NOT_FOUND, "%s has no %s '%s'%s%s%s; it has %s", store->info.path, what, name,
+                                close ? " (did you mean '" : "", close ? close : "", close ? "'?)" : "",
+                                count ? text_string(&list) : "none");
     text_free(&list);
     return status;
 }
@@ -296,11 +282,10 @@ Status store_find_table(const Store *store, const char *name, size_t *out_table)
 
 Status store_require_tiles(const Store *store, size_t tile_size) {
     if (tile_size == 0 || tile_size == store->info.tile_size) return STATUS_OK;
-    return status_make(
-        STATUS_MISMATCH,
-        "%s: its tiles are %zu x %zu pixels, the model takes %zu x %zu; prepare the store again "
-        "for this model",
-        store->info.path, store->info.tile_size, store->info.tile_size, tile_size, tile_size);
+    return status_make(STATUS_MISMATCH,
+                       "%s: its tiles are %zu x %zu pixels, the model takes %zu x %zu; prepare the store again "
+                       "for this model",
+                       store->info.path, store->info.tile_size, store->info.tile_size, tile_size, tile_size);
 }
 
 Status store_require_table(const Store *store, const char *name, size_t n_columns, const char *const *columns,
@@ -308,20 +293,18 @@ Status store_require_table(const Store *store, const char *name, size_t n_column
     size_t at = 0;
     Status found = store_find_table(store, name, &at);
     if (found != STATUS_OK) {
-        Status status =
-            status_make(STATUS_MISMATCH, "%s; the model needs it: prepare the store again for this model",
-                        status_message(found));
+        Status status = status_make(STATUS_MISMATCH, "%s; the model needs it: prepare the store again for this model",
+                                    status_message(found));
         status_drop(found);
         return status;
     }
     const StoreTable *table = &store->tables[at];
     if (table->n_columns != n_columns)
-        return status_make(STATUS_MISMATCH, "%s: table '%s' has %zu columns, the model has %zu",
-                           store->info.path, name, table->n_columns, n_columns);
+        return status_make(STATUS_MISMATCH, "%s: table '%s' has %zu columns, the model has %zu", store->info.path, name,
+                           table->n_columns, n_columns);
     for (size_t c = 0; columns && c < n_columns; c++)
         if (strcmp(columns[c], table->columns[c]) != 0)
-            return status_make(STATUS_MISMATCH,
-                               "%s: column %zu of table '%s' is '%s', the model has '%s' there",
+            return status_make(STATUS_MISMATCH, "%s: column %zu of table '%s' is '%s', the model has '%s' there",
                                store->info.path, c + 1, name, table->columns[c], columns[c]);
     *out_table = at;
     return STATUS_OK;
@@ -335,8 +318,7 @@ static Status check_spot(const Store *store, SpotRef spot) {
                            store->info.n_sections);
     if (spot.row >= store->sections[spot.section].n_spots)
         return status_make(STATUS_INVALID, "%s: section %s: row %u of %zu", store->info.path,
-                           store->sections[spot.section].name, spot.row,
-                           store->sections[spot.section].n_spots);
+                           store->sections[spot.section].name, spot.row, store->sections[spot.section].n_spots);
     return STATUS_OK;
 }
 
@@ -351,8 +333,7 @@ Status store_read_tiles(Store *store, const SpotRef *spots, size_t count, uint8_
             run++;
         }
         SectionHandles *h = &store->handles[spots[i].section];
-        TRY(h5_read_rows(h->where, "tiles", h->tiles, H5T_NATIVE_UINT8, spots[i].row, run,
-                         tiles + i * bytes));
+        TRY(h5_read_rows(h->where, "tiles", h->tiles, H5T_NATIVE_UINT8, spots[i].row, run, tiles + i * bytes));
         i += run;
     }
     return STATUS_OK;
@@ -368,16 +349,15 @@ static Status load_table(Store *store, size_t table, size_t section) {
     TRY(ARENA_NEW(&store->arena, values, n * t->n_columns));
     TRY(h5_group_open(h->where, h->group, "tables", &group));
     Status status = h5_dataset_open(h->where, group, t->name, H5T_FLOAT, 4, 2, dims, &dataset);
-    if (status == STATUS_OK)
-        status = h5_read_rows(h->where, t->name, dataset, H5T_NATIVE_FLOAT, 0, n, values);
+    if (status == STATUS_OK) status = h5_read_rows(h->where, t->name, dataset, H5T_NATIVE_FLOAT, 0, n, values);
     h5_close(dataset);
     h5_close(group);
     TRY(status);
     for (size_t i = 0; i < n * t->n_columns; i++)
         if (!isfinite(values[i]))
-            return status_make(
-                STATUS_MALFORMED, "%s: table '%s': spot %s, column '%s' is not a finite number", h->where,
-                t->name, store->sections[section].ids[i / t->n_columns], t->columns[i % t->n_columns]);
+            return status_make(STATUS_MALFORMED, "%s: table '%s': spot %s, column '%s' is not a finite number",
+                               h->where, t->name, store->sections[section].ids[i / t->n_columns],
+                               t->columns[i % t->n_columns]);
     h->tables[table] = values;
     return STATUS_OK;
 }
@@ -400,15 +380,12 @@ Status store_read_table(Store *store, size_t table, const SpotRef *spots, size_t
 static Status read_entries(Store *store, SpotRef spot, int32_t *indices, uint32_t *data, size_t *out_count) {
     SectionHandles *h = &store->handles[spot.section];
     int64_t first = h->indptr[spot.row], n = h->indptr[spot.row + 1] - first;
-    TRY(h5_read_rows(h->where, "counts/indices", h->indices, H5T_NATIVE_INT32, (hsize_t)first, (hsize_t)n,
-                     indices));
+    TRY(h5_read_rows(h->where, "counts/indices", h->indices, H5T_NATIVE_INT32, (hsize_t)first, (hsize_t)n, indices));
     TRY(h5_read_rows(h->where, "counts/data", h->data, H5T_NATIVE_UINT32, (hsize_t)first, (hsize_t)n, data));
     for (int64_t k = 0; k < n; k++)
-        if (indices[k] < 0 || (size_t)indices[k] >= store->info.n_genes ||
-            (k > 0 && indices[k] <= indices[k - 1]))
-            return status_make(STATUS_MALFORMED,
-                               "%s: 'counts/indices' of spot %s are not ascending gene positions", h->where,
-                               store->sections[spot.section].ids[spot.row]);
+        if (indices[k] < 0 || (size_t)indices[k] >= store->info.n_genes || (k > 0 && indices[k] <= indices[k - 1]))
+            return status_make(STATUS_MALFORMED, "%s: 'counts/indices' of spot %s are not ascending gene positions",
+                               h->where, store->sections[spot.section].ids[spot.row]);
     *out_count = (size_t)n;
     return STATUS_OK;
 }
@@ -422,20 +399,19 @@ static Status check_row_length(const Store *store, SpotRef spot) {
                        store->sections[spot.section].ids[spot.row], (long long)n, store->info.n_genes);
 }
 
-Status store_read_counts(Store *store, const SpotRef *spots, size_t count, const int32_t *genes,
-                         size_t n_genes, float *values) {
+Status store_read_counts(Store *store, const SpotRef *spots, size_t count, const int32_t *genes, size_t n_genes,
+                         float *values) {
     size_t total = store->info.n_genes;
     if (!genes && n_genes != total)
-        return status_make(STATUS_INVALID, "%s: %zu gene columns asked for, the store has %zu",
-                           store->info.path, n_genes, total);
+        return status_make(STATUS_INVALID, "%s: %zu gene columns asked for, the store has %zu", store->info.path,
+                           n_genes, total);
     int32_t *indices = malloc((total + 1) * sizeof *indices);
     uint32_t *data = malloc((total + 1) * sizeof *data);
     float *dense = malloc((total + 1) * sizeof *dense);
     Status status = indices && data && dense ? STATUS_OK : arena_exhausted(total, 12);
     for (size_t g = 0; genes && g < n_genes && status == STATUS_OK; g++)
         if (genes[g] < 0 || (size_t)genes[g] >= total)
-            status =
-                status_make(STATUS_INVALID, "%s: gene number %d of %zu", store->info.path, genes[g], total);
+            status = status_make(STATUS_INVALID, "%s: gene number %d of %zu", store->info.path, genes[g], total);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         size_t n = 0;
         status = check_spot(store, spots[i]);
@@ -462,15 +438,15 @@ Status store_read_measured(Store *store, size_t section, uint8_t *measured) {
     int32_t *numbers = dims[0] <= store->info.n_genes ? malloc((dims[0] + 1) * sizeof *numbers) : NULL;
     Status status = STATUS_OK;
     if (!numbers)
-        status = status_make(STATUS_MALFORMED,
-                             "%s: 'counts/measured' has %llu entries for %zu genes (or memory is out)",
-                             h->where, (unsigned long long)dims[0], store->info.n_genes);
+        status =
+            status_make(STATUS_MALFORMED, "%s: 'counts/measured' has %llu entries for %zu genes (or memory is out)",
+                        h->where, (unsigned long long)dims[0], store->info.n_genes);
     else status = h5_read_rows(h->where, "counts/measured", dataset, H5T_NATIVE_INT32, 0, dims[0], numbers);
     memset(measured, 0, store->info.n_genes);
     for (hsize_t k = 0; k < dims[0] && status == STATUS_OK; k++) {
         if (numbers[k] < 0 || (size_t)numbers[k] >= store->info.n_genes)
-            status = status_make(STATUS_MALFORMED, "%s: 'counts/measured' holds gene position %d", h->where,
-                                 numbers[k]);
+            status =
+                status_make(STATUS_MALFORMED, "%s: 'counts/measured' holds gene position %d", h->where, numbers[k]);
         else measured[numbers[k]] = 1;
     }
     free(numbers);
@@ -516,9 +492,9 @@ Status store_check(Store *store) {
             TRY_OR(status, done, read_entries(store, spot, indices, data, &n));
             for (size_t k = 0; k < n; k++) {
                 if (measured[indices[k]] && data[k]) continue;
-                status = status_make(STATUS_MALFORMED, "%s: section %s: spot %s has %s for gene %s",
-                                     store->info.path, section->name, section->ids[row],
-                                     data[k] ? "counts" : "a stored zero", store->info.genes[indices[k]]);
+                status = status_make(STATUS_MALFORMED, "%s: section %s: spot %s has %s for gene %s", store->info.path,
+                                     section->name, section->ids[row], data[k] ? "counts" : "a stored zero",
+                                     store->info.genes[indices[k]]);
                 goto done;
             }
         }

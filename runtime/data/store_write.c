@@ -67,8 +67,7 @@ static Status begin_file(StoreWriter *writer, const char *path) {
 Status store_create(const char *path, const StoreParameters *parameters, StoreWriter **out_writer) {
     *out_writer = NULL;
     if (parameters->tile_size == 0 || parameters->tile_size > 4096)
-        return status_make(STATUS_INVALID, "a tile size of %zu pixels is outside 1 .. 4096",
-                           parameters->tile_size);
+        return status_make(STATUS_INVALID, "a tile size of %zu pixels is outside 1 .. 4096", parameters->tile_size);
     if (parameters->deflate < 0 || parameters->deflate > 9)
         return status_make(STATUS_INVALID, "a deflate level of %d is outside 0 .. 9", parameters->deflate);
     StoreWriter *writer = calloc(1, sizeof *writer);
@@ -159,13 +158,11 @@ static Status write_counts(StoreWriter *writer, hid_t group, const Section *sect
     Status status =
         h5_write(path, counts, "indptr", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, n_rows, section->indptr, plain);
     if (status == STATUS_OK)
-        status =
-            h5_write(path, counts, "indices", H5T_STD_I32LE, H5T_NATIVE_INT32, 1, n_entries, indices, packed);
+        status = h5_write(path, counts, "indices", H5T_STD_I32LE, H5T_NATIVE_INT32, 1, n_entries, indices, packed);
     if (status == STATUS_OK)
         status = h5_write(path, counts, "data", H5T_STD_U32LE, H5T_NATIVE_UINT32, 1, n_entries, data, packed);
     if (status == STATUS_OK)
-        status = h5_write(path, counts, "measured", H5T_STD_I32LE, H5T_NATIVE_INT32, 1, n_measured, measured,
-                          plain);
+        status = h5_write(path, counts, "measured", H5T_STD_I32LE, H5T_NATIVE_INT32, 1, n_measured, measured, plain);
     h5_close(counts);
     return status;
 }
@@ -200,11 +197,10 @@ static Status match_columns(const StoreTable *table, const SpotTable *from, cons
     for (size_t c = 0; c < table->n_columns; c++) {
         int64_t at = name_index_find(&index, table->columns[c]);
         if (at < 0)
-            return status_make(
-                STATUS_MISMATCH,
-                "table '%s': section %s has no column '%s', which section %s has; all sections "
-                "of a store need the same columns",
-                table->name, section, table->columns[c], first_section);
+            return status_make(STATUS_MISMATCH,
+                               "table '%s': section %s has no column '%s', which section %s has; all sections "
+                               "of a store need the same columns",
+                               table->name, section, table->columns[c], first_section);
         order[c] = (size_t)at;
     }
     if (from->n_columns != table->n_columns)
@@ -226,28 +222,26 @@ static Status write_tables(StoreWriter *writer, hid_t group, const Section *sect
         for (size_t k = 0; k < section->n_tables; k++)
             if (strcmp(section->tables[k].name, table->name) == 0) from = &section->tables[k];
         if (!from) {
-            status = status_make(STATUS_MISMATCH, "section %s has no table '%s', which section %s has",
-                                 section->name, table->name, writer->section_names[0]);
+            status = status_make(STATUS_MISMATCH, "section %s has no table '%s', which section %s has", section->name,
+                                 table->name, writer->section_names[0]);
             break;
         }
         size_t *order = NULL, k = table->n_columns;
         float *values = NULL;
-        TRY_OR(status, done,
-               match_columns(table, from, section->name, writer->section_names[0], scratch, &order));
+        TRY_OR(status, done, match_columns(table, from, section->name, writer->section_names[0], scratch, &order));
         TRY_OR(status, done, ARENA_NEW(scratch, values, section->n_spots * k));
         for (size_t i = 0; i < section->n_spots; i++)
             for (size_t c = 0; c < k; c++) values[i * k + c] = from->values[i * k + order[c]];
         hsize_t dims[2] = {section->n_spots, k};
-        status = h5_write(writer->name, tables, table->name, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 2, dims,
-                          values, (H5Layout){0});
+        status = h5_write(writer->name, tables, table->name, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 2, dims, values,
+                          (H5Layout){0});
     }
 done:
     h5_close(tables);
     return status;
 }
 
-static Status write_tiles(StoreWriter *writer, hid_t group, const Section *section,
-                          const StoreSectionExtra *extra) {
+static Status write_tiles(StoreWriter *writer, hid_t group, const Section *section, const StoreSectionExtra *extra) {
     hsize_t s = writer->parameters.tile_size, dims[4] = {section->n_spots, s, s, 3}, chunk[4] = {1, s, s, 3};
     H5Layout layout = {.chunk = chunk, .deflate = writer->parameters.deflate, .checksum = true};
     hid_t dataset = -1;
@@ -265,8 +259,8 @@ static Status write_tiles(StoreWriter *writer, hid_t group, const Section *secti
     return status;
 }
 
-static Status write_section(StoreWriter *writer, hid_t group, const Section *section,
-                            const StoreSectionExtra *extra, Arena *scratch) {
+static Status write_section(StoreWriter *writer, hid_t group, const Section *section, const StoreSectionExtra *extra,
+                            Arena *scratch) {
     const char *path = writer->name;
     const Picture *thumbnail = extra->thumbnail;
     hsize_t pairs[2] = {section->n_spots, 2}, thumbnail_dims[3] = {thumbnail->height, thumbnail->width, 3};
@@ -277,25 +271,22 @@ static Status write_section(StoreWriter *writer, hid_t group, const Section *sec
     TRY(h5_put_f64(path, group, "pitch_x", extra->pitch_x));
     TRY(h5_put_f64(path, group, "pitch_y", extra->pitch_y));
     TRY(h5_put_f64(path, group, "thumbnail_scale_x", (double)thumbnail->width / (double)extra->image_width));
-    TRY(h5_put_f64(path, group, "thumbnail_scale_y",
-                   (double)thumbnail->height / (double)extra->image_height));
+    TRY(h5_put_f64(path, group, "thumbnail_scale_y", (double)thumbnail->height / (double)extra->image_height));
     char *inputs[1] = {(char *)extra->inputs}, *left_out[1] = {(char *)extra->left_out};
     TRY(h5_write_fixed_texts(path, group, "inputs", inputs, 1));
     TRY(h5_write_fixed_texts(path, group, "left_out", left_out, 1));
     TRY(h5_write_fixed_texts(path, group, "id", section->ids, section->n_spots));
-    TRY(h5_write(path, group, "array", H5T_STD_I32LE, H5T_NATIVE_INT32, 2, pairs, section->array,
+    TRY(h5_write(path, group, "array", H5T_STD_I32LE, H5T_NATIVE_INT32, 2, pairs, section->array, (H5Layout){0}));
+    TRY(h5_write(path, group, "array_exact", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, pairs, section->array_exact,
                  (H5Layout){0}));
-    TRY(h5_write(path, group, "array_exact", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, pairs,
-                 section->array_exact, (H5Layout){0}));
-    TRY(h5_write(path, group, "pixel", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, pairs, section->pixel,
-                 (H5Layout){0}));
+    TRY(h5_write(path, group, "pixel", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, pairs, section->pixel, (H5Layout){0}));
     TRY(write_tiles(writer, group, section, extra));
     TRY(write_counts(writer, group, section, scratch));
     TRY(write_tables(writer, group, section, scratch));
     hsize_t rows = thumbnail->height < 64 ? thumbnail->height : 64, chunk[3] = {rows, thumbnail->width, 3};
     H5Layout packed = {.chunk = chunk, .deflate = 4, .checksum = true};
-    return h5_write(path, group, "thumbnail", H5T_STD_U8LE, H5T_NATIVE_UINT8, 3, thumbnail_dims,
-                    thumbnail->rgb, packed);
+    return h5_write(path, group, "thumbnail", H5T_STD_U8LE, H5T_NATIVE_UINT8, 3, thumbnail_dims, thumbnail->rgb,
+                    packed);
 }
 
 Status store_add_section(StoreWriter *writer, const Section *section, const StoreSectionExtra *extra) {
@@ -315,8 +306,7 @@ Status store_add_section(StoreWriter *writer, const Section *section, const Stor
         writer->section_names = names;
         writer->section_capacity = capacity;
     }
-    TRY(ARENA_COPY(&writer->arena, writer->section_names[writer->n_sections], section->name,
-                   strlen(section->name)));
+    TRY(ARENA_COPY(&writer->arena, writer->section_names[writer->n_sections], section->name, strlen(section->name)));
     if (writer->n_sections++ == 0) TRY(define_tables(writer, section));
     else if (section->n_tables != writer->n_tables)
         return status_make(STATUS_MISMATCH, "section %s has %zu tables, section %s has %zu", section->name,
@@ -335,8 +325,7 @@ static Status finish_file(StoreWriter *writer) {
     if (writer->n_sections == 0) return status_make(STATUS_INVALID, "a store needs at least one section");
     TRY(ARENA_NEW(&writer->arena, tables, writer->n_tables));
     for (size_t t = 0; t < writer->n_tables; t++) tables[t] = (char *)writer->tables[t].name;
-    TRY(h5_put_fixed_texts(writer->name, writer->output.file, "sections", writer->section_names,
-                           writer->n_sections));
+    TRY(h5_put_fixed_texts(writer->name, writer->output.file, "sections", writer->section_names, writer->n_sections));
     TRY(h5_put_fixed_texts(writer->name, writer->output.file, "tables", tables, writer->n_tables));
     return h5_write_fixed_texts(writer->name, writer->output.file, "genes", writer->genes, writer->n_genes);
 }

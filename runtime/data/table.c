@@ -104,14 +104,13 @@ Status table_next(TableReader *table, bool *out_row) {
         size_t empty_at = lines_number(table->lines);
         while (line && length == 0) TRY(lines_next(table->lines, &line, &length));
         if (line)
-            return status_make(STATUS_MALFORMED, "%s:%zu: an empty line between rows",
-                               lines_path(table->lines), empty_at);
+            return status_make(STATUS_MALFORMED, "%s:%zu: an empty line between rows", lines_path(table->lines),
+                               empty_at);
     }
     if (!line) return STATUS_OK;
     TRY(split(table, line, table->fields, table->n_columns, &count));
     if (count != table->n_columns)
-        return table_error(table,
-                           "%zu fields where the header has %zu; the line is cut off or misses a separator",
+        return table_error(table, "%zu fields where the header has %zu; the line is cut off or misses a separator",
                            count, table->n_columns);
     *out_row = true;
     return STATUS_OK;

@@ -28,8 +28,8 @@ unsigned lerc_getBlobInfo(const unsigned char *blob, unsigned size, unsigned *in
 unsigned lerc_decode(const unsigned char *blob, unsigned size, int n_masks, unsigned char *valid, int depth,
                      int columns, int rows, int bands, unsigned type, void *data);
 unsigned lerc_encodeForVersion(const void *data, int version, unsigned type, int depth, int columns, int rows,
-                               int bands, int n_masks, const unsigned char *valid, double max_error,
-                               unsigned char *out, unsigned out_size, unsigned *written);
+                               int bands, int n_masks, const unsigned char *valid, double max_error, unsigned char *out,
+                               unsigned out_size, unsigned *written);
 
 void jbg_dec_init(void *state) {
     (void)state;
@@ -88,8 +88,8 @@ unsigned lerc_decode(const unsigned char *blob, unsigned size, int n_masks, unsi
 }
 
 unsigned lerc_encodeForVersion(const void *data, int version, unsigned type, int depth, int columns, int rows,
-                               int bands, int n_masks, const unsigned char *valid, double max_error,
-                               unsigned char *out, unsigned out_size, unsigned *written) {
+                               int bands, int n_masks, const unsigned char *valid, double max_error, unsigned char *out,
+                               unsigned out_size, unsigned *written) {
     (void)data, (void)version, (void)type, (void)depth, (void)columns, (void)rows, (void)bands, (void)n_masks;
     (void)valid, (void)max_error, (void)out, (void)out_size;
     if (written) *written = 0;

@@ -352,10 +352,11 @@ static Status check_gathers(Machine *m, const StmJob *job, const StmStep *step) 
         *word = 0;
     }
     if (!outside) return STATUS_OK;
-    return status_make(STATUS_MISMATCH,
-                       "job %s, %s: a position taken from the data is outside its tensor; check the index inputs of the "
-                       "store against the axes of the spec (EXE info)",
-                       job->name, step->origin && *step->origin ? step->origin : m->plan->kernel[step->kernel].name);
+    return status_make(
+        STATUS_MISMATCH,
+        "job %s, %s: a position taken from the data is outside its tensor; check the index inputs of the "
+        "store against the axes of the spec (EXE info)",
+        job->name, step->origin && *step->origin ? step->origin : m->plan->kernel[step->kernel].name);
 }
 
 Status machine_run(Machine *m) {

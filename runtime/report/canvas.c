@@ -11,12 +11,10 @@
 Status canvas_create(size_t width, size_t height, Color background, Canvas *out_canvas) {
     *out_canvas = (Canvas){0};
     if (width == 0 || height == 0 || width > 16384 || height > 16384)
-        return status_make(STATUS_INVALID,
-                           "a picture of %zu x %zu pixels cannot be drawn (1 .. 16384 per side)", width,
+        return status_make(STATUS_INVALID, "a picture of %zu x %zu pixels cannot be drawn (1 .. 16384 per side)", width,
                            height);
     uint8_t *rgb = malloc(width * height * 3);
-    if (!rgb)
-        return status_make(STATUS_NO_MEMORY, "no memory for a picture of %zu x %zu pixels", width, height);
+    if (!rgb) return status_make(STATUS_NO_MEMORY, "no memory for a picture of %zu x %zu pixels", width, height);
     for (size_t i = 0; i < width * height; i++) {
         rgb[3 * i] = background.r;
         rgb[3 * i + 1] = background.g;
@@ -58,13 +56,11 @@ static double overlap(double i, double a, double b) {
     return high > low ? high - low : 0;
 }
 
-void canvas_rectangle(Canvas *canvas, double x, double y, double width, double height, Color color,
-                      double opacity) {
+void canvas_rectangle(Canvas *canvas, double x, double y, double width, double height, Color color, double opacity) {
     Box box = clip(canvas, x, y, x + width, y + height);
     for (long j = box.y0; j < box.y1; j++)
         for (long i = box.x0; i < box.x1; i++)
-            blend(canvas, i, j, color,
-                  opacity * overlap((double)i, x, x + width) * overlap((double)j, y, y + height));
+            blend(canvas, i, j, color, opacity * overlap((double)i, x, x + width) * overlap((double)j, y, y + height));
 }
 
 void canvas_frame(Canvas *canvas, double x, double y, double width, double height, double line, Color color) {
@@ -87,8 +83,7 @@ static double coverage_of(double radius, double distance) {
     return c < 0 ? 0 : c > 1 ? 1 : c;
 }
 
-void canvas_polyline(Canvas *canvas, const double *xy, size_t count, double line, Color color,
-                     double opacity) {
+void canvas_polyline(Canvas *canvas, const double *xy, size_t count, double line, Color color, double opacity) {
     if (count == 0) return;
     double x0 = xy[0], x1 = xy[0], y0 = xy[1], y1 = xy[1], radius = 0.5 * line;
     for (size_t k = 1; k < count; k++) {
@@ -107,8 +102,7 @@ void canvas_polyline(Canvas *canvas, const double *xy, size_t count, double line
         for (long j = box.y0; j < box.y1; j++) {
             for (long i = box.x0; i < box.x1; i++) {
                 double d = distance_to_segment((double)i + 0.5, (double)j + 0.5, a[0], a[1], b[0], b[1]);
-                float c = (float)coverage_of(radius, d),
-                      *m = &mask[(size_t)(j - all.y0) * w + (size_t)(i - all.x0)];
+                float c = (float)coverage_of(radius, d), *m = &mask[(size_t)(j - all.y0) * w + (size_t)(i - all.x0)];
                 if (c > *m) *m = c;
             }
         }
@@ -120,8 +114,7 @@ void canvas_polyline(Canvas *canvas, const double *xy, size_t count, double line
     free(mask);
 }
 
-void canvas_line(Canvas *canvas, double x0, double y0, double x1, double y1, double line, Color color,
-                 double opacity) {
+void canvas_line(Canvas *canvas, double x0, double y0, double x1, double y1, double line, Color color, double opacity) {
     double xy[4] = {x0, y0, x1, y1};
     canvas_polyline(canvas, xy, 2, line, color, opacity);
 }
@@ -130,12 +123,10 @@ void canvas_disc(Canvas *canvas, double x, double y, double radius, Color color,
     Box box = clip(canvas, x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1);
     for (long j = box.y0; j < box.y1; j++)
         for (long i = box.x0; i < box.x1; i++)
-            blend(canvas, i, j, color,
-                  opacity * coverage_of(radius, hypot((double)i + 0.5 - x, (double)j + 0.5 - y)));
+            blend(canvas, i, j, color, opacity * coverage_of(radius, hypot((double)i + 0.5 - x, (double)j + 0.5 - y)));
 }
 
-void canvas_ring(Canvas *canvas, double x, double y, double radius, double line, Color color,
-                 double opacity) {
+void canvas_ring(Canvas *canvas, double x, double y, double radius, double line, Color color, double opacity) {
     double reach = radius + 0.5 * line + 1;
     Box box = clip(canvas, x - reach, y - reach, x + reach, y + reach);
     for (long j = box.y0; j < box.y1; j++) {
@@ -147,8 +138,8 @@ void canvas_ring(Canvas *canvas, double x, double y, double radius, double line,
 }
 
 // Mean colour of the part [x0, x1) x [y0, y1) of a picture, at least one pixel.
-static void mean_color(const uint8_t *rgb, size_t width, size_t height, double x0, double y0, double x1,
-                       double y1, double out[3]) {
+static void mean_color(const uint8_t *rgb, size_t width, size_t height, double x0, double y0, double x1, double y1,
+                       double out[3]) {
     long a = (long)floor(x0), b = (long)ceil(x1), c = (long)floor(y0), d = (long)ceil(y1);
     a = a < 0 ? 0 : a >= (long)width ? (long)width - 1 : a;
     c = c < 0 ? 0 : c >= (long)height ? (long)height - 1 : c;
@@ -222,8 +213,8 @@ static void pen_segment(void *context, double x0, double y0, double x1, double y
     size_t stride = (size_t)(pen->box.x1 - pen->box.x0);
     for (long j = box.y0; j < box.y1; j++) {
         for (long i = box.x0; i < box.x1; i++) {
-            float c = (float)coverage_of(
-                pen->radius, distance_to_segment((double)i + 0.5, (double)j + 0.5, px, py, qx, qy));
+            float c =
+                (float)coverage_of(pen->radius, distance_to_segment((double)i + 0.5, (double)j + 0.5, px, py, qx, qy));
             float *m = &pen->mask[(size_t)(j - pen->box.y0) * stride + (size_t)(i - pen->box.x0)];
             if (c > *m) *m = c;
         }
@@ -277,17 +268,16 @@ void canvas_text(Canvas *canvas, double x, double y, double size, double weight,
     draw_text(canvas, x, y, 1, 0, size, weight, align, color, text);
 }
 
-void canvas_text_up(Canvas *canvas, double x, double y, double size, double weight, TextAlign align,
-                    Color color, const char *text) {
+void canvas_text_up(Canvas *canvas, double x, double y, double size, double weight, TextAlign align, Color color,
+                    const char *text) {
     draw_text(canvas, x, y, 0, -1, size, weight, align, color, text);
 }
 
 // ---- Scales -------------------------------------------------------------------------------------
 
 Color palette_viridis(double value) {
-    static const uint8_t stops[9][3] = {{68, 1, 84},    {71, 45, 123},  {59, 82, 139},
-                                        {44, 114, 142}, {33, 145, 140}, {40, 174, 128},
-                                        {94, 201, 98},  {173, 220, 48}, {253, 231, 37}};
+    static const uint8_t stops[9][3] = {{68, 1, 84},    {71, 45, 123}, {59, 82, 139},  {44, 114, 142}, {33, 145, 140},
+                                        {40, 174, 128}, {94, 201, 98}, {173, 220, 48}, {253, 231, 37}};
     if (!(value > 0)) value = 0;
     if (value > 1) value = 1;
     int i = value < 1 ? (int)(value * 8) : 7;

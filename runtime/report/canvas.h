@@ -22,14 +22,11 @@ typedef struct Canvas {
 MUST_USE Status canvas_create(size_t width, size_t height, Color background, Canvas *out_canvas);
 void canvas_free(Canvas *canvas);
 
-void canvas_rectangle(Canvas *canvas, double x, double y, double width, double height, Color color,
-                      double opacity);
+void canvas_rectangle(Canvas *canvas, double x, double y, double width, double height, Color color, double opacity);
 void canvas_frame(Canvas *canvas, double x, double y, double width, double height, double line, Color color);
-void canvas_line(Canvas *canvas, double x0, double y0, double x1, double y1, double line, Color color,
-                 double opacity);
+void canvas_line(Canvas *canvas, double x0, double y0, double x1, double y1, double line, Color color, double opacity);
 // One stroke through xy[count][2]; joints are not drawn twice.
-void canvas_polyline(Canvas *canvas, const double *xy, size_t count, double line, Color color,
-                     double opacity);
+void canvas_polyline(Canvas *canvas, const double *xy, size_t count, double line, Color color, double opacity);
 void canvas_disc(Canvas *canvas, double x, double y, double radius, Color color, double opacity);
 void canvas_ring(Canvas *canvas, double x, double y, double radius, double line, Color color, double opacity);
 
@@ -45,8 +42,8 @@ typedef enum TextAlign { TEXT_LEFT, TEXT_CENTER, TEXT_RIGHT } TextAlign;
 void canvas_text(Canvas *canvas, double x, double y, double size, double weight, TextAlign align, Color color,
                  const char *text);
 // Reading upwards; (x, y) is on the baseline, which is vertical.
-void canvas_text_up(Canvas *canvas, double x, double y, double size, double weight, TextAlign align,
-                    Color color, const char *text);
+void canvas_text_up(Canvas *canvas, double x, double y, double size, double weight, TextAlign align, Color color,
+                    const char *text);
 double canvas_text_width(double size, const char *text);
 
 // The palette "viridis": value 0 .. 1 (clamped) from dark violet to yellow; even in lightness, safe for

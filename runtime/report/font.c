@@ -161,8 +161,8 @@ static const char *read_numbers(const char *p, double *numbers, int count) {
     return p;
 }
 
-void font_trace(const Glyph *glyph,
-                void (*segment)(void *context, double x0, double y0, double x1, double y1), void *context) {
+void font_trace(const Glyph *glyph, void (*segment)(void *context, double x0, double y0, double x1, double y1),
+                void *context) {
     double x = 0, y = 0, n[6];
     for (const char *p = glyph->path; *p;) {
         char command = *p++;

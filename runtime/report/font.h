@@ -21,5 +21,5 @@ const Glyph *font_glyph(uint32_t code_point);
 uint32_t font_next_character(const char **text);
 
 // Calls `segment` for every straight piece of the glyph, in font units.
-void font_trace(const Glyph *glyph,
-                void (*segment)(void *context, double x0, double y0, double x1, double y1), void *context);
+void font_trace(const Glyph *glyph, void (*segment)(void *context, double x0, double y0, double x1, double y1),
+                void *context);

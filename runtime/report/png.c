@@ -36,15 +36,15 @@ static void on_warning(png_structp png, png_const_charp message) {
     (void)png, (void)message;
 }
 
-static Status encode(PngWriter *writer, png_structp png, png_infop info, const char *path, size_t width,
-                     size_t height, const uint8_t *rgb) {
+static Status encode(PngWriter *writer, png_structp png, png_infop info, const char *path, size_t width, size_t height,
+                     const uint8_t *rgb) {
     if (setjmp(png_jmpbuf(png))) {
         if (writer->status != STATUS_OK) return writer->status;
         return status_make(STATUS_INTERNAL, "cannot write %s: libpng: %s", path, writer->message);
     }
     png_set_write_fn(png, writer, on_write, on_flush);
-    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8, PNG_COLOR_TYPE_RGB,
-                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_set_compression_level(png, 6);
     png_write_info(png, info);
     for (size_t y = 0; y < height; y++) png_write_row(png, rgb + y * width * 3);
@@ -54,8 +54,7 @@ static Status encode(PngWriter *writer, png_structp png, png_infop info, const c
 
 Status png_write_rgb(const char *path, size_t width, size_t height, const uint8_t *rgb) {
     if (width == 0 || height == 0 || width > 65535 || height > 65535)
-        return status_make(STATUS_INVALID, "cannot write %s: %zu x %zu pixels is not a picture", path, width,
-                           height);
+        return status_make(STATUS_INVALID, "cannot write %s: %zu x %zu pixels is not a picture", path, width, height);
     PngWriter writer = {0};
     TRY(atomic_open(&writer.file, path));
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &writer, on_error, on_warning);

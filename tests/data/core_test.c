@@ -89,8 +89,7 @@ static void test_numbers(void) {
     CHECK(parse_f64("4.48e-10", 8, &d) && d == 4.48e-10);
     CHECK(parse_f64("NaN", 3, &d) && isnan(d));
     CHECK(parse_f64("-inf", 4, &d) && d < 0);
-    CHECK(!parse_f64("", 0, &d) && !parse_f64("1 ", 2, &d) && !parse_f64("0x10", 4, &d) &&
-          !parse_f64("1e999", 5, &d));
+    CHECK(!parse_f64("", 0, &d) && !parse_f64("1 ", 2, &d) && !parse_f64("0x10", 4, &d) && !parse_f64("1e999", 5, &d));
     CHECK(!parse_f64("1.5kg", 5, &d) && !parse_f64("--1", 3, &d));
     CHECK(parse_i64("-9223372036854775808", 20, &n) && n == INT64_MIN);
     CHECK(parse_i64("9223372036854775807", 19, &n) && n == INT64_MAX);
@@ -117,8 +116,7 @@ static void test_json(void) {
     json_begin_object(&w);
     json_end_object(&w);
     json_end_object(&w);
-    CHECK_TEXT(text_string(&w.text),
-               "{\"a\\\"b\\n\": [-3, 0.1, null, true, \"\xC2\xB5\\u0001\"], \"empty\": {}}");
+    CHECK_TEXT(text_string(&w.text), "{\"a\\\"b\\n\": [-3, 0.1, null, true, \"\xC2\xB5\\u0001\"], \"empty\": {}}");
     Arena arena;
     arena_init(&arena);
     JsonValue *v = NULL;
@@ -198,12 +196,10 @@ static void test_files(void) {
     CHECK_TEXT(data, "three");
     free(data);
     CHECK_FAILS(file_write_atomic(folder, "x", 1), STATUS_INVALID, "it is a directory");
-    CHECK_FAILS(file_write_atomic(made_path("no/such/place"), "x", 1), STATUS_NOT_FOUND,
-                "No such file or directory");
+    CHECK_FAILS(file_write_atomic(made_path("no/such/place"), "x", 1), STATUS_NOT_FOUND, "No such file or directory");
     // A full device: written straight, never replaced.
     char block[70000] = {0};
-    CHECK_FAILS(file_write_atomic("/dev/full", block, sizeof block), STATUS_IO,
-                "/dev/full: No space left on device");
+    CHECK_FAILS(file_write_atomic("/dev/full", block, sizeof block), STATUS_IO, "/dev/full: No space left on device");
     CHECK_FAILS(file_write_atomic("/dev/full", "x", 1), STATUS_IO, "No space left on device");
     CHECK(stat("/dev/full", &info) == 0 && S_ISCHR(info.st_mode));
     CHECK_OK(atomic_open(&file, "/dev/null"));

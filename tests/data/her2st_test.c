@@ -34,8 +34,7 @@ static void check_section(const char *directory, size_t number) {
     Section s;
     if (!CHECK_OK(legacy_st_read(directory, sections[number].name, depths, 3, &s))) return;
     CHECK(s.n_spots == sections[number].spots && s.n_genes == sections[number].genes);
-    CHECK(s.n_without_counts == sections[number].without_counts && s.n_not_selected == 0 &&
-          s.n_extra_rows == 0);
+    CHECK(s.n_without_counts == sections[number].without_counts && s.n_not_selected == 0 && s.n_extra_rows == 0);
     bool found = !sections[number].missing;
     for (size_t i = 0; i < s.n_without_counts; i++)
         found = found || strcmp(s.without_counts[i], sections[number].missing) == 0;
@@ -76,8 +75,7 @@ static void check_store(const char *path) {
         CHECK(section->image_width == sections[s].width && section->image_height == sections[s].height);
         CHECK_NEAR(section->pitch_x, sections[s].pitch_x, 0.006);
         CHECK_NEAR(section->pitch_y, sections[s].pitch_y, 0.006);
-        CHECK_NEAR(0.5 * (section->pitch_x * section->scale_x + section->pitch_y * section->scale_y), 26,
-                   0.02);
+        CHECK_NEAR(0.5 * (section->pitch_x * section->scale_x + section->pitch_y * section->scale_y), 26, 0.02);
         CHECK_OK(store_read_measured(store, s, measured));
         for (size_t g = 0; g < info->n_genes; g++) everywhere[g] += measured[g];
     }
@@ -164,8 +162,7 @@ int main(int argc, char **argv) {
     PrepareOptions options = prepare_defaults();
     PrepareReport report;
     if (CHECK_OK(prepare_legacy_st(directory, made_path("her2.h5"), &options, &report))) {
-        CHECK(report.n_sections == 4 && report.n_spots == 732 && report.n_left_out == 7 &&
-              report.n_edge_tiles == 0);
+        CHECK(report.n_sections == 4 && report.n_spots == 732 && report.n_left_out == 7 && report.n_edge_tiles == 0);
         prepare_report_free(&report);
         check_store(made_path("her2.h5"));
     }

@@ -30,8 +30,7 @@ static void check_regions(const char *path) {
         uint8_t *part = malloc(rw * rh * 3 + 1);
         CHECK_OK(image_read_region(image, regions[i].x, regions[i].y, rw, rh, part));
         for (size_t r = 0; r < rh; r++)
-            wrong += memcmp(part + r * rw * 3, whole.rgb + ((regions[i].y + r) * w + regions[i].x) * 3,
-                            rw * 3) != 0;
+            wrong += memcmp(part + r * rw * 3, whole.rgb + ((regions[i].y + r) * w + regions[i].x) * 3, rw * 3) != 0;
         free(part);
     }
     CHECK(wrong == 0);
@@ -48,8 +47,8 @@ static void make_png(const char *path, int color_type, int depth, int interlace,
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
     png_infop info = png_create_info_struct(png);
     png_init_io(png, file);
-    png_set_IHDR(png, info, (png_uint_32)w, (png_uint_32)h, depth, color_type, interlace,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, (png_uint_32)w, (png_uint_32)h, depth, color_type, interlace, PNG_COMPRESSION_TYPE_DEFAULT,
+                 PNG_FILTER_TYPE_DEFAULT);
     png_color palette[4] = {{255, 0, 0}, {0, 255, 0}, {0, 0, 255}, {9, 8, 7}};
     if (color_type == PNG_COLOR_TYPE_PALETTE) png_set_PLTE(png, info, palette, 4);
     png_write_info(png, info);
@@ -207,8 +206,7 @@ static void test_resample(void) {
     ImageFile *image = NULL;
     double fraction = 0;
     CHECK_OK(image_open(path, &image));
-    CHECK_FAILS(resample_image(image, 37, 29, RESAMPLE_BOX, stop, &fraction, &out), STATUS_CANCELLED,
-                "stopped");
+    CHECK_FAILS(resample_image(image, 37, 29, RESAMPLE_BOX, stop, &fraction, &out), STATUS_CANCELLED, "stopped");
     CHECK(fraction > 0 && fraction < 1);
     image_close(image);
     picture_free(&in);
@@ -270,8 +268,7 @@ static void test_map(void) {
 }
 
 // Region (x, y) of a TIFF against a reference PNG; `most` is the largest difference allowed.
-static void check_reference(const char *data, const char *tiff, size_t x, size_t y, const char *png,
-                            int most) {
+static void check_reference(const char *data, const char *tiff, size_t x, size_t y, const char *png, int most) {
     char folder[1024];
     snprintf(folder, sizeof folder, "%s/tiff", data);
     Picture reference;
@@ -312,8 +309,7 @@ static void test_real_tiff(const char *data) {
     snprintf(source, sizeof source, "%s/made_c2_tiled_deflate_subifd.tif", folder);
     const char *broken = made_path("broken.tif");
     size_t size = made_damaged(source, broken, (size_t)-1, -1, 0), crashes = 0;
-    for (size_t k = 1; k < 40;
-         k++) { // cut anywhere: an error or, if only unused parts are gone, the right picture
+    for (size_t k = 1; k < 40; k++) { // cut anywhere: an error or, if only unused parts are gone, the right picture
         Picture picture;
         made_damaged(source, broken, size * k / 40, -1, 0);
         Status status = image_load(broken, LIMIT, &picture);

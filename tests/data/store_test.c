@@ -118,8 +118,7 @@ static void test_reading(const char *path) {
     free(one);
     uint8_t pixel[2700];
     CHECK_FAILS(store_read_tiles(store, &(SpotRef){2, 0}, 1, pixel), STATUS_INVALID, "section number 2 of 2");
-    CHECK_FAILS(store_read_tiles(store, &(SpotRef){1, 6}, 1, pixel), STATUS_INVALID,
-                "section B2: row 6 of 6");
+    CHECK_FAILS(store_read_tiles(store, &(SpotRef){1, 6}, 1, pixel), STATUS_INVALID, "section B2: row 6 of 6");
     CHECK_FAILS(store_read_table(store, 2, spots, 1, table), STATUS_INVALID, "table number 2 of 2");
     Picture thumbnail;
     CHECK_OK(store_read_thumbnail(store, 0, &thumbnail));
@@ -131,8 +130,7 @@ static void test_reading(const char *path) {
     const char *columns[3] = {"Tumour", "Stroma, dense", "NK cells "},
                *others[3] = {"Tumour", "NK cells ", "Stroma, dense"};
     CHECK_OK(store_require_tiles(store, 30));
-    CHECK_FAILS(store_require_tiles(store, 78), STATUS_MISMATCH,
-                "tiles are 30 x 30 pixels, the model takes 78 x 78");
+    CHECK_FAILS(store_require_tiles(store, 78), STATUS_MISMATCH, "tiles are 30 x 30 pixels, the model takes 78 x 78");
     CHECK_OK(store_require_table(store, "major_rank", 3, columns, &at));
     CHECK(at == 1);
     CHECK_FAILS(store_require_table(store, "major_rank", 4, NULL, &at), STATUS_MISMATCH,
@@ -205,8 +203,7 @@ static void test_prepare(const char *directory, const char *path) {
     options.pitch = 10;
     options.tile_size = 0;
     CHECK_FAILS(prepare(directory, path, options), STATUS_INVALID, "tile size of 0");
-    CHECK_FAILS(prepare(directory, made_path("no/where.h5"), small_options()), STATUS_NOT_FOUND,
-                "no/where.h5");
+    CHECK_FAILS(prepare(directory, made_path("no/where.h5"), small_options()), STATUS_NOT_FOUND, "no/where.h5");
     CHECK_FAILS(prepare(directory, "/dev/full", small_options()), STATUS_INVALID, "device or a pipe");
     // The disk is full in the middle.
     struct rlimit old, small;
@@ -243,9 +240,8 @@ static void test_prepare(const char *directory, const char *path) {
     made_text(spots, made_spots);
     // A section whose table has other columns; a cut picture.
     const char *major = made_below(directory, "proportions/B2_major.tsv");
-    made_text(major,
-              "\tTumour\tFat\tNK cells "
-              "\n4x3\t1\t0\t0\n3x3\t1\t0\t0\n2x3\t1\t0\t0\n4x2\t1\t0\t0\n3x2\t1\t0\t0\n2x2\t1\t0\t0\n");
+    made_text(major, "\tTumour\tFat\tNK cells "
+                     "\n4x3\t1\t0\t0\n3x3\t1\t0\t0\n2x3\t1\t0\t0\n4x2\t1\t0\t0\n3x2\t1\t0\t0\n2x2\t1\t0\t0\n");
     CHECK_FAILS(prepare(directory, path, small_options()), STATUS_MISMATCH,
                 "section B2 has no column 'Stroma, dense', which section B1 has");
     made_text(major, made_major[1]);
@@ -303,8 +299,7 @@ static void test_damage(const char *path) {
     if (CHECK(place != NULL)) {
         made_damaged(path, broken, (size_t)-1, place - data + 1000, 1);
         CHECK_OK(store_open(broken, &store));
-        CHECK_FAILS(store_read_tiles(store, &spot, 1, tile), STATUS_MALFORMED,
-                    "section B1: reading tiles failed");
+        CHECK_FAILS(store_read_tiles(store, &spot, 1, tile), STATUS_MALFORMED, "section B1: reading tiles failed");
         Status status = store_check(store);
         CHECK_FAILS(status, STATUS_MALFORMED, "tiles");
         store_close(store);

@@ -67,8 +67,7 @@ static void test_lines(void) {
     for (size_t keep = 2; keep < whole; keep++) {
         made_damaged(zipped, broken, keep, -1, 0);
         Status status = read_all(broken, &n);
-        found +=
-            status_code(status) == STATUS_MALFORMED && strstr(status_message(status), "truncated") != NULL;
+        found += status_code(status) == STATUS_MALFORMED && strstr(status_message(status), "truncated") != NULL;
         status_drop(status);
     }
     CHECK(found == whole - 2);
@@ -177,11 +176,9 @@ static void test_legacy(void) {
     CHECK(s.tables[0].values[0] == 0.1f && s.tables[0].values[2] == 0.7f);
     section_free(&s);
 
-    const char *counts = "counts/B1.tsv.gz", *spots = "spots/B1_selection.tsv",
-               *major = "proportions/B1_major.tsv";
+    const char *counts = "counts/B1.tsv.gz", *spots = "spots/B1_selection.tsv", *major = "proportions/B1_major.tsv";
     const char *c = made_counts[0], *p = made_spots, *m = made_major[0]; // a .gz name may hold plain text
-    check_broken(directory, counts, "\tA\tB\n2x2\t1\t2\n2x2\t1\t2\n", c,
-                 "B1.tsv.gz:3: spot '2x2' occurs twice");
+    check_broken(directory, counts, "\tA\tB\n2x2\t1\t2\n2x2\t1\t2\n", c, "B1.tsv.gz:3: spot '2x2' occurs twice");
     check_broken(directory, counts, "\tA\tB\n2x2\t1\t2\n7x7\t1\t2\n", c,
                  "B1.tsv.gz:3: spot '7x7' has counts but no line in");
     check_broken(directory, counts, "\tA\tB\n2x2\t1\t-2\n", c, "B1.tsv.gz:2: gene 'B': '-2' is negative");
@@ -198,10 +195,10 @@ static void test_legacy(void) {
     check_broken(directory, counts, "", c, "the file is empty");
     check_broken(directory, spots, "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\n2\t2\t2\t2\t5\t5\n", p,
                  "no column named 'selected'");
-    check_broken(directory, spots, "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n2\t2\t2\t2\tnan\t5\t1\n",
-                 p, "_selection.tsv:2: column 'pixel_x': 'nan' is not a finite number");
-    check_broken(directory, spots, "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n2.5\t2\t2\t2\t5\t5\t1\n",
-                 p, "'2.5' is not a whole number");
+    check_broken(directory, spots, "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n2\t2\t2\t2\tnan\t5\t1\n", p,
+                 "_selection.tsv:2: column 'pixel_x': 'nan' is not a finite number");
+    check_broken(directory, spots, "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n2.5\t2\t2\t2\t5\t5\t1\n", p,
+                 "'2.5' is not a whole number");
     check_broken(directory, spots, "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n2\t2\t2\t2\t5\t5\t7\n", p,
                  "neither 0 nor 1");
     check_broken(directory, spots,
@@ -222,12 +219,10 @@ static void test_legacy(void) {
     section_free(&s);
     unlink(made_below(directory, "images/B1.jpg"));
     CHECK_FAILS(read_b1(directory), STATUS_NOT_FOUND, "no picture");
-    CHECK_FAILS(legacy_st_sections(made_path("nowhere"), &arena, &names, &n), STATUS_NOT_FOUND,
-                "is not a directory");
+    CHECK_FAILS(legacy_st_sections(made_path("nowhere"), &arena, &names, &n), STATUS_NOT_FOUND, "is not a directory");
     CHECK_FAILS(legacy_st_sections(made_root, &arena, &names, &n), STATUS_NOT_FOUND, "no directory 'counts'");
     char *unknown[] = {"subset"};
-    CHECK_FAILS(legacy_st_read(directory, "B2", unknown, 1, &s), STATUS_NOT_FOUND,
-                "no proportions of depth 'subset'");
+    CHECK_FAILS(legacy_st_read(directory, "B2", unknown, 1, &s), STATUS_NOT_FOUND, "no proportions of depth 'subset'");
     arena_free(&arena);
 }
 

@@ -55,12 +55,10 @@ static void find_entries(Test *t) {
     const char *at = names->data, *end = at + names->count;
     for (int row = 0; row < ENTRIES; row++) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
-        if (!newline || (size_t)(newline - at) >= sizeof t->name[row])
-            stop("hevisum.safetensors has bad", "names");
+        if (!newline || (size_t)(newline - at) >= sizeof t->name[row]) stop("hevisum.safetensors has bad", "names");
         memcpy(t->name[row], at, (size_t)(newline - at));
         at = newline + 1;
-        t->tensor[row] =
-            harness_need(&t->program, t->kind[row] <= USELESS_BIAS ? STM_PARAM : STM_STATE, t->name[row]);
+        t->tensor[row] = harness_need(&t->program, t->kind[row] <= USELESS_BIAS ? STM_PARAM : STM_STATE, t->name[row]);
         const StmTensor *tensor = &t->program.plan->tensor[t->tensor[row]];
         bool same = tensor->rank == (int)t->shape[row * 5];
         for (int d = 0; d < tensor->rank && same; d++)
@@ -182,8 +180,7 @@ static void check_table(Test *t, const char *key, Table table, double most_norm,
         if (!(a <= norm[kind])) norm[kind] = a;
         if (!(b <= element[kind])) element[kind] = b, worst[kind] = row;
     }
-    static const char *const kinds[] = {"parameters", "biases before a norm", "running statistics",
-                                        "counters"};
+    static const char *const kinds[] = {"parameters", "biases before a norm", "running statistics", "counters"};
     for (int kind = 0; kind < 4; kind++) {
         if (!comparable(kind, table)) continue;
         // A late running mean trails the noise of a useless bias (README.md); a counter is exact.
@@ -228,8 +225,8 @@ static void check_step(Test *t, bool all) {
     check_table(t, "f64/step1/state", FIRST_STATE, limit(t, 3e-6), limit(t, 2e-6));
 }
 
-static void check_ten(Test *t, const char *run, double lr, const double most_loss[STEPS], double norm,
-                      double element, double output) {
+static void check_ten(Test *t, const char *run, double lr, const double most_loss[STEPS], double norm, double element,
+                      double output) {
     char key[64], what[96];
     fill(t);
     set_scalars(t, lr);

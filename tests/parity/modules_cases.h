@@ -35,20 +35,19 @@ static const Preamble preambles[] = {
     // stdlib/nn.stm with `if false` for `if training`, made by run.sh
     {"norms_eval", "use \"nn_eval.stm\"\n"},
     {"activations", "use nn\n"},
-    {"losses",
-     "use nn, loss\n"
-     "# Over all pairs of columns (HEVisum).\n"
-     "function pairwise_hinge(p[b, k], t[b, k]) -> loss {\n"
-     "    h[b, i, j] = max(1 - sign(t[b, i] - t[b, j]) * (p[b, i] - p[b, j]), 0)\n"
-     "    m[b] = mean[i, j where i < j] h[b, i, j]\n"
-     "    loss = mean(m)\n"
-     "}\n"
-     "function pairwise_logistic(p[b, k], t[b, k]) -> loss {\n"
-     "    z[b, i, j] = p[b, i] - p[b, j]\n"
-     "    l[b, i, j] = -log_sigmoid(z[b, i, j]) where t[b, i] > t[b, j] else -log_sigmoid(-z[b, i, j])\n"
-     "    m[b] = mean[i, j where i < j] l[b, i, j]\n"
-     "    loss = mean(m)\n"
-     "}\n"},
+    {"losses", "use nn, loss\n"
+               "# Over all pairs of columns (HEVisum).\n"
+               "function pairwise_hinge(p[b, k], t[b, k]) -> loss {\n"
+               "    h[b, i, j] = max(1 - sign(t[b, i] - t[b, j]) * (p[b, i] - p[b, j]), 0)\n"
+               "    m[b] = mean[i, j where i < j] h[b, i, j]\n"
+               "    loss = mean(m)\n"
+               "}\n"
+               "function pairwise_logistic(p[b, k], t[b, k]) -> loss {\n"
+               "    z[b, i, j] = p[b, i] - p[b, j]\n"
+               "    l[b, i, j] = -log_sigmoid(z[b, i, j]) where t[b, i] > t[b, j] else -log_sigmoid(-z[b, i, j])\n"
+               "    m[b] = mean[i, j where i < j] l[b, i, j]\n"
+               "    loss = mean(m)\n"
+               "}\n"},
     {"optimizers", "use optim\n"},
     {"schedules",
      "use schedule\n"
@@ -67,31 +66,30 @@ static const Preamble preambles[] = {
 };
 
 // The metrics of one of the three tables.
-#define METRICS(table)                                                                                       \
-    {"metrics", "metric.pearson." table, METRIC_PEARSON},                                                    \
-        {"metrics", "metric.spearman." table, METRIC_SPEARMAN}, {"metrics", "metric.r2." table, METRIC_R2},  \
-        {"metrics", "metric.mse." table, METRIC_MSE}, {                                                      \
-        "metrics", "metric.mae." table, METRIC_MAE                                                           \
+#define METRICS(table)                                                                                                 \
+    {"metrics", "metric.pearson." table, METRIC_PEARSON}, {"metrics", "metric.spearman." table, METRIC_SPEARMAN},      \
+        {"metrics", "metric.r2." table, METRIC_R2}, {"metrics", "metric.mse." table, METRIC_MSE}, {                    \
+        "metrics", "metric.mae." table, METRIC_MAE                                                                     \
     }
-#define METRIC_PEARSON                                                                                       \
-    "$r, $d = pearson_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                              \
-    "    $s, $e = pearson_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                              \
+#define METRIC_PEARSON                                                                                                 \
+    "$r, $d = pearson_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                                        \
+    "    $s, $e = pearson_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                                        \
     "    $all = pearson_all($prediction, $target)"
-#define METRIC_SPEARMAN                                                                                      \
-    "$r, $d = spearman_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                             \
-    "    $s, $e = spearman_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                             \
+#define METRIC_SPEARMAN                                                                                                \
+    "$r, $d = spearman_columns($prediction, $target)   $axis0 = ratio($r, $d)\n"                                       \
+    "    $s, $e = spearman_rows($prediction, $target)  $axis1 = ratio($s, $e)\n"                                       \
     "    $u, $f = spearman_rows(as_row($prediction), as_row($target))  $all = only(ratio($u, $f))"
-#define METRIC_R2                                                                                            \
-    "$axis0 = r2_columns($prediction, $target)\n"                                                            \
-    "    $axis1 = r2_columns(transpose($prediction), transpose($target))\n"                                  \
+#define METRIC_R2                                                                                                      \
+    "$axis0 = r2_columns($prediction, $target)\n"                                                                      \
+    "    $axis1 = r2_columns(transpose($prediction), transpose($target))\n"                                            \
     "    $all = only(r2_columns(as_column($prediction), as_column($target)))"
-#define METRIC_MSE                                                                                           \
-    "$axis0 = mse_columns($prediction, $target)\n"                                                           \
-    "    $axis1 = mse_columns(transpose($prediction), transpose($target))\n"                                 \
+#define METRIC_MSE                                                                                                     \
+    "$axis0 = mse_columns($prediction, $target)\n"                                                                     \
+    "    $axis1 = mse_columns(transpose($prediction), transpose($target))\n"                                           \
     "    $all = mean_squared_error($prediction, $target)"
-#define METRIC_MAE                                                                                           \
-    "$axis0 = mae_columns($prediction, $target)\n"                                                           \
-    "    $axis1 = mae_columns(transpose($prediction), transpose($target))\n"                                 \
+#define METRIC_MAE                                                                                                     \
+    "$axis0 = mae_columns($prediction, $target)\n"                                                                     \
+    "    $axis1 = mae_columns(transpose($prediction), transpose($target))\n"                                           \
     "    $all = mean_absolute_error($prediction, $target)"
 
 static const Recipe recipes[] = {
@@ -185,11 +183,9 @@ static const Recipe recipes[] = {
     {"optimizers", "optim.adam.decay", "adam(lr = 0.05, weight_decay = 0.1)"},
     {"optimizers", "optim.adam.amsgrad", "adam(lr = 0.05, amsgrad = true)"},
     {"optimizers", "optim.adamw", "adamw(lr = 0.05, weight_decay = 0.1)"},
-    {"optimizers", "optim.adamw.betas",
-     "adamw(lr = 0.05, beta1 = 0.8, beta2 = 0.95, eps = 1e-6, weight_decay = 0.01)"},
+    {"optimizers", "optim.adamw.betas", "adamw(lr = 0.05, beta1 = 0.8, beta2 = 0.95, eps = 1e-6, weight_decay = 0.01)"},
     {"optimizers", "optim.rmsprop", "rmsprop(lr = 0.02)"},
-    {"optimizers", "optim.rmsprop.momentum",
-     "rmsprop(lr = 0.02, alpha = 0.9, momentum = 0.5, weight_decay = 0.1)"},
+    {"optimizers", "optim.rmsprop.momentum", "rmsprop(lr = 0.02, alpha = 0.9, momentum = 0.5, weight_decay = 0.1)"},
     {"optimizers", "optim.rmsprop.centered", "rmsprop(lr = 0.02, alpha = 0.9, centered = true)"},
     {"optimizers", "optim.adagrad", "adagrad(lr = 0.1)"},
     {"optimizers", "optim.adagrad.decay", "adagrad(lr = 0.1, lr_decay = 0.05, weight_decay = 0.1)"},
@@ -211,8 +207,7 @@ static const Recipe recipes[] = {
      "$lr = 2e-3 * one_cycle(share = 0.2, divide = 10, last_divide = 10)\n"
      "    $beta1 = 0.95 - 0.1 * one_cycle_at(epoch, 19, 99, 0, 0)"},
     {"schedules", "schedule.cyclic", "$lr = 2e-3 * cyclic(3, 0.25)"},
-    {"schedules", "schedule.plateau",
-     "$lr = 2e-3 * plateau(by = 0.5, patience = 2, threshold = 1e-4, lowest = 0.15)"},
+    {"schedules", "schedule.plateau", "$lr = 2e-3 * plateau(by = 0.5, patience = 2, threshold = 1e-4, lowest = 0.15)"},
     {"schedules", "schedule.warmup_cosine", "$lr = 1e-4 * warmup(10) * cosine(start = 10, lowest = 0.01)"},
 
     METRICS("plain"),

@@ -49,8 +49,7 @@ static void print_text(const char *text, const char *id) {
     }
 }
 
-typedef void (*Visit)(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                      int count);
+typedef void (*Visit)(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count);
 
 // Calls `visit` for every recorded tensor of a group of the family's cases; returns how many there were.
 static int each(const char *family, const char *group, Visit visit) {
@@ -72,8 +71,7 @@ static bool is_input(const Recipe *recipe, const char *what) {
     return !find(recipe->name, "grad", what);
 }
 
-static void declare_input(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                          int count) {
+static void declare_input(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)count;
     if (!is_input(recipe, what)) return;
     printf("input %s_%s : %s", id, what, t->dtype[0] == 'I' ? "i32" : "f32");
@@ -81,8 +79,8 @@ static void declare_input(const Recipe *recipe, const char *id, const ReferenceT
     printf("\n");
 }
 
-static void declare_cotangent(const Recipe *recipe, const char *id, const ReferenceTensor *t,
-                              const char *what, int count) {
+static void declare_cotangent(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
+                              int count) {
     (void)recipe, (void)count;
     if (is_scalar(t)) return; // 1 by definition
     printf("input %s_%s_cotangent : f32", id, what);
@@ -92,14 +90,12 @@ static void declare_cotangent(const Recipe *recipe, const char *id, const Refere
 
 static int listed; // input names printed so far in one pair of parentheses
 
-static void name_input(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                       int count) {
+static void name_input(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)t, (void)count;
     if (is_input(recipe, what)) printf("%s%s_%s", listed++ ? ", " : "", id, what);
 }
 
-static void name_output(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                        int count) {
+static void name_output(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)recipe, (void)t;
     printf("%s%s_%s", count ? ", " : "", id, what);
 }
@@ -110,8 +106,7 @@ static void declare_output(const Recipe *recipe, const char *id, const Reference
     print_shape(t, true);
 }
 
-static void declare_param(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                          int count) {
+static void declare_param(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)count;
     if (is_input(recipe, what)) return;
     printf("    param %s_%s", id, what);
@@ -119,24 +114,21 @@ static void declare_param(const Recipe *recipe, const char *id, const ReferenceT
     printf(" ~ 0\n");
 }
 
-static void keep_output(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                        int count) {
+static void keep_output(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)recipe, (void)count;
     printf("        state %s_%s_kept", id, what);
     print_shape(t, true);
     printf(" = 0\n        %s_%s_kept <- %s_%s\n", id, what, id, what);
 }
 
-static void add_term(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                     int count) {
+static void add_term(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)recipe;
     printf(count ? "\n        + " : "");
     if (is_scalar(t)) printf("%s_%s", id, what);
     else printf("sum(%s_%s * %s_%s_cotangent)", id, what, id, what);
 }
 
-static void give_output(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                        int count) {
+static void give_output(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)recipe, (void)t, (void)count;
     printf("    output %s_%s = %s_%s\n", id, what, id, what);
 }
@@ -191,16 +183,14 @@ static void write_modules(const char *family) {
 
 // Every optimizer on a parameter of its own, all minimising f(w) = 1/2 sum a (w - c)^2 + 1/2 (sum w)^2.
 static void write_optimizers(void) {
-    printf(
-        "input a : f32[7]\ninput c : f32[7]\n\n"
-        "function objective(w[i], a[i], c[i]) -> f { f = 0.5 * sum(a * (w - c) ^ 2) + 0.5 * sum(w) ^ 2 }\n\n"
-        "net cases(a, c) -> total {\n    total = 0\n");
+    printf("input a : f32[7]\ninput c : f32[7]\n\n"
+           "function objective(w[i], a[i], c[i]) -> f { f = 0.5 * sum(a * (w - c) ^ 2) + 0.5 * sum(w) ^ 2 }\n\n"
+           "net cases(a, c) -> total {\n    total = 0\n");
     char id[RECIPE_ID];
     for (int r = 0; r < RECIPES; r++) {
         if (strcmp(recipes[r].family, "optimizers")) continue;
         recipe_id(recipes[r].name, id);
-        printf("    param %s_w[7] ~ 0\n    %s_f = objective(%s_w, a, c)\n    total = total + %s_f\n", id, id,
-               id, id);
+        printf("    param %s_w[7] ~ 0\n    %s_f = objective(%s_w, a, c)\n    total = total + %s_f\n", id, id, id, id);
         printf("    if training {\n        state %s_loss = 0\n        %s_loss <- %s_f\n    }\n", id, id, id);
     }
     printf("}\n\ntrain {\n    loss = cases(a, c)\n");
@@ -212,11 +202,10 @@ static void write_optimizers(void) {
     printf("    epochs = 1   batch = 1\n}\n\npredict { output total = cases(a, c) }\n");
 }
 
-static void keep_rate(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what,
-                      int count) {
+static void keep_rate(const Recipe *recipe, const char *id, const ReferenceTensor *t, const char *what, int count) {
     (void)recipe, (void)t, (void)count;
-    printf("    if training {\n        state %s_%s_kept = 0\n        %s_%s_kept <- %s_%s\n    }\n", id, what,
-           id, what, id, what);
+    printf("    if training {\n        state %s_%s_kept = 0\n        %s_%s_kept <- %s_%s\n    }\n", id, what, id, what,
+           id, what);
 }
 
 static void write_schedules(void) {
@@ -230,9 +219,8 @@ static void write_schedules(void) {
         printf("\n");
     }
     each("schedules", "output", keep_rate);
-    printf(
-        "    total = sum(w)\n}\n\noptimizer keep() : p[..], g[..] { p <- p }\n\ntrain {\n    loss = cases()\n"
-        "    optimizer = keep()\n    epochs = 1   batch = 1\n}\n\npredict { output total = cases() }\n");
+    printf("    total = sum(w)\n}\n\noptimizer keep() : p[..], g[..] { p <- p }\n\ntrain {\n    loss = cases()\n"
+           "    optimizer = keep()\n    epochs = 1   batch = 1\n}\n\npredict { output total = cases() }\n");
 }
 
 // The recipes and the recorded cases are the same.
@@ -245,8 +233,7 @@ static int list_families(void) {
         for (int r = 0; r < RECIPES; r++)
             found += strlen(recipes[r].name) == length && !strncmp(recipes[r].name, name, length);
         if (found != 1)
-            fprintf(stderr, "modules_cases.h has %d recipes for %.*s\n", found, (int)length, name),
-                missing = 1;
+            fprintf(stderr, "modules_cases.h has %d recipes for %.*s\n", found, (int)length, name), missing = 1;
     }
     for (int r = 0; r < RECIPES; r++) {
         bool found = false;

@@ -52,16 +52,14 @@ static void compare(Test *t, const char *key, const char *from, const double *fo
                     const double *expected, int64_t expected_count) {
     char what[320];
     snprintf(what, sizeof what, "%s%s%s", key, *from ? ", " : "", from);
-    tally_check(&t->tally, what, count == expected_count ? relative_difference(found, expected, count) : NAN,
-                t->limit);
+    tally_check(&t->tally, what, count == expected_count ? relative_difference(found, expected, count) : NAN, t->limit);
 }
 
 // "CASE/GROUP/WHAT" of a tensor of this case: its group (copied) and WHAT; false for other cases.
 static bool split(const ReferenceTensor *tensor, const char *name, char group[32], const char **what) {
     size_t n = strlen(name);
     const char *rest = tensor->name + n + 1, *slash;
-    if (strncmp(tensor->name, name, n) || tensor->name[n] != '/' || !(slash = strchr(rest, '/')) ||
-        slash - rest > 31)
+    if (strncmp(tensor->name, name, n) || tensor->name[n] != '/' || !(slash = strchr(rest, '/')) || slash - rest > 31)
         return false;
     memcpy(group, rest, (size_t)(slash - rest));
     group[slash - rest] = 0;
@@ -79,8 +77,8 @@ static int find_any(const Test *t, const char *name) {
 }
 
 // Calls `visit` for each tensor of each case of the family.
-typedef void (*Visit)(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
-                      const char *group, const char *what);
+typedef void (*Visit)(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
+                      const char *what);
 
 static void each(Test *t, Visit visit) {
     for (int r = 0; r < RECIPES; r++) {
@@ -104,13 +102,12 @@ static void write_tensor(Test *t, const char *name, const ReferenceTensor *from)
     free(values);
 }
 
-static void give(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
-                 const char *group, const char *what) {
+static void give(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
+                 const char *what) {
     (void)recipe;
     char name[256];
     if (!strcmp(group, "input")) snprintf(name, sizeof name, "%s_%s", id, what);
-    else if (!strcmp(group, "param") || !strcmp(group, "before"))
-        snprintf(name, sizeof name, "%s.%s", id, what);
+    else if (!strcmp(group, "param") || !strcmp(group, "before")) snprintf(name, sizeof name, "%s.%s", id, what);
     else if (!strcmp(group, "cotangent") && (tensor->rank > 1 || tensor->count > 1))
         snprintf(name, sizeof name, "%s_%s_cotangent", id, what);
     else return;
@@ -143,8 +140,8 @@ static void after_predict(Test *t, const Recipe *recipe, const char *id, const R
     free(found);
 }
 
-static void after_train(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor,
-                        const char *group, const char *what) {
+static void after_train(Test *t, const Recipe *recipe, const char *id, const ReferenceTensor *tensor, const char *group,
+                        const char *what) {
     (void)recipe;
     char name[256];
     if (!strcmp(group, "output")) {
@@ -272,10 +269,8 @@ static void schedule_rates(Test *t, const Recipe *recipe, const char *id, const 
             free(rate);
         }
     }
-    compare(t, tensor->name, "first step of each epoch", rates[0], tensor->count, tensor->data,
-            tensor->count);
-    compare(t, tensor->name, "second step of each epoch", rates[1], tensor->count, tensor->data,
-            tensor->count);
+    compare(t, tensor->name, "first step of each epoch", rates[0], tensor->count, tensor->data, tensor->count);
+    compare(t, tensor->name, "second step of each epoch", rates[1], tensor->count, tensor->data, tensor->count);
 }
 
 int main(int argc, char **argv) {
@@ -290,8 +285,7 @@ int main(int argc, char **argv) {
     harness_start(&test.program, 2);
     bool f64 = test.program.plan->real == STM_F64;
     test.limit = f64 ? 1e-12 : 1e-5;
-    snprintf(prefix, sizeof prefix, "%s %s: ", type_name(test.program.plan->real),
-             isa_name(test.program.machine->isa));
+    snprintf(prefix, sizeof prefix, "%s %s: ", type_name(test.program.plan->real), isa_name(test.program.machine->isa));
     test.tally.prefix = prefix;
     test.tally.verbose = argc > 3 && !strcmp(argv[3], "-v");
     harness_scalar(&test.program, "seed", 1);

@@ -11,8 +11,7 @@
 // FNV-1a of `name`: the stream of the tensor with that name.
 static inline uint64_t pattern_key(const char *name) {
     uint64_t h = 0xCBF29CE484222325u;
-    for (; *name; name++)
-        h = (h ^ (unsigned char)*name) * 0x100000001B3u;
+    for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001B3u;
     return h;
 }
 
@@ -32,18 +31,15 @@ static inline double pattern_unit(uint64_t key, uint64_t index) {
 // Scale and offset of a state_dict entry from its name, rank and extents: value = (float)(offset +
 // scale*unit). Scale and offset 0 for rank 0 (num_batches_tracked). Returns 0, or -1 when the name has no
 // known ending.
-static inline int pattern_rule(const char *name, int rank, const int64_t *shape, double *scale,
-                               double *offset) {
+static inline int pattern_rule(const char *name, int rank, const int64_t *shape, double *scale, double *offset) {
     const char *dot = strrchr(name, '.');
     const char *last = dot ? dot + 1 : name;
     *scale = 0;
     *offset = 0;
-    if (rank == 0)
-        return 0;
+    if (rank == 0) return 0;
     if (rank >= 2) {
         int64_t fan_in = 1;
-        for (int d = 1; d < rank; d++)
-            fan_in *= shape[d];
+        for (int d = 1; d < rank; d++) fan_in *= shape[d];
         *scale = sqrt(6.0 / (double)fan_in);
         return 0;
     }
@@ -82,7 +78,7 @@ static inline unsigned pattern_tile_byte(uint64_t sample, unsigned c, unsigned i
 
 // HEVisum reference label: row `sample` of ranks, a permutation of 1..35 over k = 0..34.
 static inline unsigned pattern_rank(uint64_t sample, unsigned k) {
-    static const unsigned step[8] = {2, 3, 4, 6, 8, 9, 11, 12};  // all coprime with 35
+    static const unsigned step[8] = {2, 3, 4, 6, 8, 9, 11, 12}; // all coprime with 35
     return (unsigned)((k * step[sample % 8] + 5 * sample) % 35) + 1;
 }
 

@@ -7,17 +7,17 @@
 #include <stdint.h>
 
 #define REFERENCE_RANK_MAX 8
-#define REFERENCE_SUMMARY 24  // n, sum, l2 norm, largest magnitude, first 8 elements, 12 samples
+#define REFERENCE_SUMMARY  24 // n, sum, l2 norm, largest magnitude, first 8 elements, 12 samples
 
-typedef struct Reference Reference;  // one open file; owns all memory that its tensors point into
+typedef struct Reference Reference; // one open file; owns all memory that its tensors point into
 
 typedef struct {
-    const char *name;  // owned by the Reference
-    char dtype[8];     // "F64", "F32", "I64", "U8", ...
+    const char *name; // owned by the Reference
+    char dtype[8];    // "F64", "F32", "I64", "U8", ...
     int rank;
     int64_t shape[REFERENCE_RANK_MAX];
-    int64_t count;     // elements
-    const void *data;  // little-endian, aligned to the element, owned by the Reference
+    int64_t count;    // elements
+    const void *data; // little-endian, aligned to the element, owned by the Reference
 } ReferenceTensor;
 
 // Opens and indexes a file. NULL on failure, with the reason (file, what was found, what was expected) in
@@ -45,7 +45,7 @@ void reference_summary_f64(const double *values, int64_t n, double row[REFERENCE
 //   *norm     |l2 - expected l2| / expected l2
 //   *element  largest |difference| of the 20 recorded elements, over the expected root mean square
 // Both are infinite when the element counts differ or a value is not finite.
-void reference_distance(const double expected[REFERENCE_SUMMARY], const double found[REFERENCE_SUMMARY],
-                        double *norm, double *element);
+void reference_distance(const double expected[REFERENCE_SUMMARY], const double found[REFERENCE_SUMMARY], double *norm,
+                        double *element);
 
 #endif

@@ -15,8 +15,7 @@ typedef struct {
 
 static void check(Tally *tally, int good, const char *what, double found, double limit) {
     tally->checks++;
-    if (good)
-        return;
+    if (good) return;
     tally->failures++;
     printf("FAIL %s: found %.17g, limit or expected %.17g\n", what, found, limit);
 }
@@ -33,37 +32,32 @@ static void check_weights(Tally *tally, const Reference *r) {
     const double *init = need(tally, r, "init", 288 * REFERENCE_SUMMARY);
     const int64_t *shape = reference_i64(r, "shape", 288 * 5), *kind = reference_i64(r, "kind", 288);
     check(tally, names && shape && kind, "names, shape, kind are present", 0, 1);
-    if (!names || !init || !shape || !kind)
-        return;
+    if (!names || !init || !shape || !kind) return;
     const char *at = names->data, *end = at + names->count;
     int64_t parameters = 0;
     for (int row = 0; row < 288 && at < end; row++) {
         char name[128] = {0};
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         check(tally, stop && stop - at < (int)sizeof name, "a name ends with a newline", row, 288);
-        if (!stop || stop - at >= (int)sizeof name)
-            return;
+        if (!stop || stop - at >= (int)sizeof name) return;
         memcpy(name, at, (size_t)(stop - at));
         at = stop + 1;
 
         double scale, offset, mine[REFERENCE_SUMMARY], norm, element;
         int64_t count = (int64_t)init[row * REFERENCE_SUMMARY];
-        check(tally, !pattern_rule(name, (int)shape[row * 5], shape + row * 5 + 1, &scale, &offset), name, 0,
-              0);
+        check(tally, !pattern_rule(name, (int)shape[row * 5], shape + row * 5 + 1, &scale, &offset), name, 0, 0);
         float *values = malloc((size_t)count * sizeof *values);
         if (!values) {
             check(tally, 0, "out of memory", (double)count, 0);
             return;
         }
         uint64_t key = pattern_key(name);
-        for (int64_t i = 0; i < count; i++)
-            values[i] = pattern_value(key, (uint64_t)i, scale, offset);
+        for (int64_t i = 0; i < count; i++) values[i] = pattern_value(key, (uint64_t)i, scale, offset);
         reference_summary_f32(values, count, mine);
         reference_distance(init + row * REFERENCE_SUMMARY, mine, &norm, &element);
         check(tally, element == 0, name, element, 0);
         check(tally, norm < 1e-12, name, norm, 1e-12);
-        if (kind[row] <= 1)
-            parameters += count;
+        if (kind[row] <= 1) parameters += count;
         free(values);
     }
     check(tally, parameters == 6679843, "parameters of HEVisum", (double)parameters, 6679843);
@@ -93,8 +87,7 @@ static void check_hevisum(Tally *tally, const char *directory) {
             double d = output[i] - (double)pattern_rank(i / 35, i % 35);
             sum += d * d;
         }
-        if (loss)
-            check(tally, fabs(sum / (8 * 35) - *loss) < 1e-10 * *loss, name, sum / (8 * 35), *loss);
+        if (loss) check(tally, fabs(sum / (8 * 35) - *loss) < 1e-10 * *loss, name, sum / (8 * 35), *loss);
     }
     const double *first = need(tally, r, "f64/steps/loss", 10), *train = need(tally, r, "f64/train/loss", 1);
     if (first && train)
@@ -102,11 +95,10 @@ static void check_hevisum(Tally *tally, const char *directory) {
     reference_close(r);
 }
 
-static void check_close(Tally *tally, const char *what, const double *found, const double *expected,
-                        int64_t n, double limit) {
+static void check_close(Tally *tally, const char *what, const double *found, const double *expected, int64_t n,
+                        double limit) {
     double worst = expected ? 0 : INFINITY;
-    for (int64_t i = 0; expected && i < n; i++)
-        worst = fmax(worst, fabs(found[i] - expected[i]));
+    for (int64_t i = 0; expected && i < n; i++) worst = fmax(worst, fabs(found[i] - expected[i]));
     check(tally, worst <= limit, what, worst, limit);
 }
 
@@ -121,8 +113,7 @@ static void check_convolution(Tally *tally, const Reference *r) {
     const int64_t *pad = reference_i64(r, "conv2d.all/attr/pad", 2);
     const int64_t *dilation = reference_i64(r, "conv2d.all/attr/dilation", 2);
     check(tally, stride && pad && dilation, "conv2d.all attributes", 0, 1);
-    if (!x || !weight || !bias || !g || !stride || !pad || !dilation)
-        return;
+    if (!x || !weight || !bias || !g || !stride || !pad || !dilation) return;
     double y[O * OH * OW], dx[C * H * W] = {0}, dw[O * CG * KH * KW] = {0};
     for (int o = 0; o < O; o++)
         for (int i = 0; i < OH; i++)
@@ -133,8 +124,7 @@ static void check_convolution(Tally *tally, const Reference *r) {
                         for (int v = 0; v < KW; v++) {
                             int64_t row = i * stride[0] + u * dilation[0] - pad[0];
                             int64_t column = j * stride[1] + v * dilation[1] - pad[1];
-                            if (row < 0 || row >= H || column < 0 || column >= W)
-                                continue;
+                            if (row < 0 || row >= H || column < 0 || column >= W) continue;
                             int64_t at = ((o / (O / 2) * CG + c) * H + row) * W + column;
                             int tap = ((o * CG + c) * KH + u) * KW + v;
                             sum += x[at] * weight[tap];
@@ -143,8 +133,7 @@ static void check_convolution(Tally *tally, const Reference *r) {
                         }
                 y[(o * OH + i) * OW + j] = sum;
             }
-    check_close(tally, "conv2d.all y", y, need(tally, r, "conv2d.all/output/y", O * OH * OW), O * OH * OW,
-                1e-13);
+    check_close(tally, "conv2d.all y", y, need(tally, r, "conv2d.all/output/y", O * OH * OW), O * OH * OW, 1e-13);
     check_close(tally, "conv2d.all dx", dx, need(tally, r, "conv2d.all/grad/x", C * H * W), C * H * W, 1e-13);
     check_close(tally, "conv2d.all dw", dw, need(tally, r, "conv2d.all/grad/weight", O * CG * KH * KW),
                 O * CG * KH * KW, 1e-13);
@@ -158,25 +147,21 @@ static void check_batchnorm(Tally *tally, const Reference *r) {
     const double *bias = need(tally, r, "batchnorm1d.train/param/bias", C);
     const double *mean0 = need(tally, r, "batchnorm1d.train/before/running_mean", C);
     const double *var0 = need(tally, r, "batchnorm1d.train/before/running_var", C);
-    if (!x || !weight || !bias || !mean0 || !var0)
-        return;
+    if (!x || !weight || !bias || !mean0 || !var0) return;
     double y[B * C], mean1[C], var1[C];
     for (int c = 0; c < C; c++) {
         double mean = 0, var = 0;
-        for (int b = 0; b < B; b++)
-            mean += x[b * C + c] / B;
-        for (int b = 0; b < B; b++)
-            var += (x[b * C + c] - mean) * (x[b * C + c] - mean) / B;
-        for (int b = 0; b < B; b++)
-            y[b * C + c] = (x[b * C + c] - mean) / sqrt(var + 1e-5) * weight[c] + bias[c];
+        for (int b = 0; b < B; b++) mean += x[b * C + c] / B;
+        for (int b = 0; b < B; b++) var += (x[b * C + c] - mean) * (x[b * C + c] - mean) / B;
+        for (int b = 0; b < B; b++) y[b * C + c] = (x[b * C + c] - mean) / sqrt(var + 1e-5) * weight[c] + bias[c];
         mean1[c] = 0.9 * mean0[c] + 0.1 * mean;
         var1[c] = 0.9 * var0[c] + 0.1 * var * B / (B - 1);
     }
     check_close(tally, "batchnorm1d y", y, need(tally, r, "batchnorm1d.train/output/y", B * C), B * C, 1e-13);
-    check_close(tally, "batchnorm1d running mean", mean1,
-                need(tally, r, "batchnorm1d.train/after/running_mean", C), C, 1e-14);
-    check_close(tally, "batchnorm1d running var", var1,
-                need(tally, r, "batchnorm1d.train/after/running_var", C), C, 1e-14);
+    check_close(tally, "batchnorm1d running mean", mean1, need(tally, r, "batchnorm1d.train/after/running_mean", C), C,
+                1e-14);
+    check_close(tally, "batchnorm1d running var", var1, need(tally, r, "batchnorm1d.train/after/running_var", C), C,
+                1e-14);
 }
 
 // AdamW with decoupled decay, ten steps on the recorded quadratic.
@@ -184,14 +169,12 @@ static void check_adamw(Tally *tally, const Reference *r) {
     enum { N = 7, STEPS = 10 };
     const double *path = need(tally, r, "optim.adamw/output/w", (STEPS + 1) * N);
     const double *a = need(tally, r, "optim.adamw/attr/a", N), *c = need(tally, r, "optim.adamw/attr/c", N);
-    if (!path || !a || !c)
-        return;
+    if (!path || !a || !c) return;
     double w[N], m[N] = {0}, v[N] = {0};
     memcpy(w, path, sizeof w);
     for (int t = 1; t <= STEPS; t++) {
         double sum = 0;
-        for (int i = 0; i < N; i++)
-            sum += w[i];
+        for (int i = 0; i < N; i++) sum += w[i];
         for (int i = 0; i < N; i++) {
             double g = a[i] * (w[i] - c[i]) + sum;
             w[i] -= 0.05 * 0.1 * w[i];
@@ -217,8 +200,7 @@ static void check_modules(Tally *tally, const char *directory) {
     check_batchnorm(tally, r);
     check_adamw(tally, r);
     const double *golden = need(tally, r, "loss.golden.hybrid_pearson/output/y", 1);
-    if (golden)
-        check(tally, fabs(*golden - 1.940420) < 1e-6, "known hybrid loss of HEVisum", *golden, 1.940420);
+    if (golden) check(tally, fabs(*golden - 1.940420) < 1e-6, "known hybrid loss of HEVisum", *golden, 1.940420);
     reference_close(r);
 }
 

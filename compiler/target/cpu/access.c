@@ -10,7 +10,7 @@ typedef struct Address {
     LLVMValueRef offsets;                                                // ANY: <lanes x i64>
     LLVMValueRef inside;                                                 // i1 or NULL
     LLVMValueRef inside_lanes;                                           // <lanes x i1> or NULL
-    bool small;                // offsets fit 31 bits
+    bool small;                                                          // offsets fit 31 bits
 } Address;
 
 static LLVMBasicBlockRef to_entry(Emit *e) {

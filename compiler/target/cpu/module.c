@@ -16,8 +16,9 @@ static void initialise_once(void) {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
-    // Loop strength reduction takes a quarter of the time of code generation and changes nothing measurable in loops that are
-    // hoisted and vectorised by hand (map, rows, pool and convolution kernels, whole training steps). The C API has no other switch.
+    // Loop strength reduction takes a quarter of the time of code generation and changes nothing measurable in loops
+    // that are hoisted and vectorised by hand (map, rows, pool and convolution kernels, whole training steps). The C
+    // API has no other switch.
     const char *const options[] = {"stmc", "-disable-lsr"};
     LLVMParseCommandLineOptions(2, options, NULL);
 }
