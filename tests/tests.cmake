@@ -49,6 +49,9 @@ test_program(cpu_kernels_test stmc_core "" passes/cpu_kernels_test.c passes/kern
 test_program(cpu_random_test stmc_core "40" passes/cpu_random_test.c passes/kernel_make.c passes/kernel_run.c passes/jit.c)
 test_program(math_ulp stmc_core "" passes/math_ulp.c passes/kernel_make.c passes/kernel_run.c passes/jit.c)
 
+# Long under sanitizers, and their code runs there in shorter tests as well.
+set_tests_properties(errors_test fuse_test cpu_random_test math_ulp PROPERTIES LABELS plain)
+
 # ---- references
 test_program(reference_test none "${T}/parity" parity/reference.c parity/reference_test.c)
 
