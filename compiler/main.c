@@ -310,6 +310,8 @@ static int format_files(int argc, char **argv) {
             const char *made = arena_format(arena, "%s.tmp%ld", argv[i], (long)getpid());
             FILE *f = fopen(made, "wb");
             bool ok = f && fwrite(out.at, 1, out.length, f) == out.length;
+            struct stat old; // the new file gets the permissions of the old one
+            if (ok && stat(argv[i], &old) == 0 && fchmod(fileno(f), old.st_mode & 07777)) ok = false;
             if (f && fclose(f)) ok = false;
             if (!ok || rename(made, argv[i])) {
                 status = environment_error(arena_format(arena, "cannot write %s: %s", argv[i], strerror(errno)));

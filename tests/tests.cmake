@@ -87,3 +87,10 @@ endforeach()
 # ---- against the recorded references: HEVisum step by step, every module
 add_test(NAME parity COMMAND ${T}/parity/run.sh ${CMAKE_BINARY_DIR})
 set_tests_properties(parity PROPERTIES TIMEOUT 900 LABELS slow)
+
+# ---- the command lines, from a shell
+foreach(name commands tissue faults hevisum)
+  add_test(NAME cli_${name} COMMAND ${T}/cli/${name}.sh ${CMAKE_BINARY_DIR})
+  set_tests_properties(cli_${name} PROPERTIES TIMEOUT 600)
+endforeach()
+set_tests_properties(cli_hevisum PROPERTIES LABELS slow)

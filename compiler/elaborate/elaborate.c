@@ -434,7 +434,7 @@ Program *elaborate(Arena *arena, Names *names, Sources *sources, Diagnostics *d,
             if (v && v->origin && !strcmp(v->origin, "setting"))
                 report_help(d, "it is a setting, given when running: EXE train --%s %s", options->define[i].name,
                             options->define[i].value);
-            else suggest_name(&el, el.root, options->define[i].name);
+            else suggest_option(&el, options->define[i].name);
             return NULL;
         }
     bool ok = options->tests ? elaborate_tests(&el, file) : elaborate_jobs(&el, file) && check_unused_nets(&el, file);

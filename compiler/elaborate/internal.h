@@ -206,6 +206,7 @@ uint64_t mix_text(uint64_t a, const char *text);
 
 // ---- suggest.c
 void suggest_name(El *el, Scope *s, const char *name); // adds a help line to the last error, when it knows one
+void suggest_option(El *el, const char *name);         // the same among what -D can set
 
 // ---- limits.c: each returns false after reporting
 bool within_steps(El *el, Span at); // counts one statement or call

@@ -94,3 +94,13 @@ void suggest_name(El *el, Scope *s, const char *name) {
     }
     if (best.name) report_help(el->d, "did you mean `%s`?", best.name);
 }
+
+void suggest_option(El *el, const char *name) {
+    Best best = {.distance = (int)strlen(name) / 3};
+    for (int i = 0; i < el->root->binding.count; i++) {
+        const Binding *b = &el->root->binding.at[i];
+        if (b->value.origin && (!strcmp(b->value.origin, "option") || !strcmp(b->value.origin, "axis")))
+            consider(&best, name, b->name);
+    }
+    if (best.name) report_help(el->d, "did you mean `%s`?", best.name);
+}
