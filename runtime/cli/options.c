@@ -43,7 +43,7 @@ static const Flag flags[] = {
     {"depth", "NAME[,NAME]", FLAG_LIST, BIT(COMMAND_PREPARE), MEMBER(depth), 0, 0,
      "only these tables of proportions (default: all)"},
     {"seed", "N", FLAG_INTEGER, BIT(COMMAND_TRAIN), MEMBER(seed), 0, UINT32_MAX, "of everything random (default 0)"},
-    {"epochs", "N", FLAG_INTEGER, BIT(COMMAND_TRAIN), MEMBER(epochs), 0, INT32_MAX, "passes over the training data"},
+    {"epochs", "N", FLAG_INTEGER, BIT(COMMAND_TRAIN), MEMBER(epochs), 1, INT32_MAX, "passes over the training data"},
     {"batch", "N", FLAG_INTEGER, ON_DATA | BIT(COMMAND_BENCH), MEMBER(batch), 1, INT32_MAX, "rows of a step"},
     {"resume", NULL, FLAG_SWITCH, BIT(COMMAND_TRAIN), MEMBER(resume), 0, 0,
      "continue the run in --out; starts it if there is none"},
@@ -317,6 +317,8 @@ static Status check_complete(const Options *o) {
     if (bit & BIT(COMMAND_PREPARE)) TRY(need(o, "from", o->from));
     if (bit & ON_WEIGHTS) TRY(need(o, "weights", o->weights));
     if (bit & ON_OUTPUT) TRY(check_ending(o->out));
+    if (o->map && strcmp(o->map, "none") != 0 && !string_ends_with(o->map, ".png"))
+        return status_make(STATUS_INVALID, "--map %s: the name must end in .png (or be none)", o->map);
     if (o->resume && o->overwrite) return status_make(STATUS_INVALID, "--resume and --overwrite exclude each other");
     return STATUS_OK;
 }

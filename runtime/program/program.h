@@ -19,7 +19,9 @@
 
 // Runs parts [first, last) of a kernel. `buffer` are the step's arguments in order; `extent[a]` is the run-time value
 // of axis a (all axes of the program, constant ones too, then the step's own extents); `scratch` is this thread's, of
-// the kernel's scratch size, 64-byte aligned. Parts are independent: any distribution over threads gives the same bits.
+// the kernel's scratch size, 64-byte aligned; its first 64 bytes are a header: a kernel sets int64 word 0 to non-zero
+// when a gathered position was outside its tensor, and the run ends with an error. Parts are independent: any
+// distribution over threads gives the same bits.
 typedef void (*StmKernel)(void *const *buffer, const int64_t *extent, void *scratch, int64_t first, int64_t last);
 
 typedef struct StmKernelEntry {

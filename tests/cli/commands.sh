@@ -15,7 +15,8 @@ refute "the JSON checker refuses what is none" is_json bad.json
 # ---- help and version
 expect 0 'Exit status: 0 success' "help" "$stmc" --help
 cp out help
-for flag in -D --emit --emit-dir --precision --target --diagnostics --time-passes --no-fusion --check --version; do
+for flag in -D --emit --emit-dir --precision --target --diagnostics --time-passes --no-fusion --check \
+    --version; do
     check "help names $flag" grep -q -- " $flag" help
 done
 expect 0 'Exit status' "help by -h" "$stmc" -h
@@ -80,7 +81,8 @@ expect 0 'conv.weight' "--emit equations" "$stmc" tiny.stm --emit equations
 expect 0 '.' "--emit kernels" "$stmc" tiny.stm --emit kernels
 expect 0 '^stmplan 1' "--emit plan" "$stmc" tiny.stm --emit plan
 for stage in tree equations kernels plan; do
-    expect 3 'No space left' "--emit $stage into a full disk" sh -c "'$stmc' tiny.stm --emit $stage >/dev/full"
+    expect 3 'No space left' "--emit $stage into a full disk" sh -c \
+        "'$stmc' tiny.stm --emit $stage >/dev/full"
 done
 mkdir ir objects
 expect 0 '' "--emit llvm" "$stmc" tiny.stm --emit llvm --emit-dir ir
@@ -88,8 +90,10 @@ check "--emit llvm writes modules" grep -rlq '^define' ir
 expect 0 '' "--emit objects" "$stmc" tiny.stm --emit objects --emit-dir objects
 set -- objects/*.o
 check "--emit objects writes objects" test $# -gt 0
-expect 3 'none.*No such file' "--emit objects into a missing directory" "$stmc" tiny.stm --emit objects --emit-dir none
-expect 3 'none.*No such file' "--emit llvm into a missing directory" "$stmc" tiny.stm --emit llvm --emit-dir none
+expect 3 'none.*No such file' "--emit objects into a missing directory" "$stmc" tiny.stm --emit objects \
+    --emit-dir none
+expect 3 'none.*No such file' "--emit llvm into a missing directory" "$stmc" tiny.stm --emit llvm \
+    --emit-dir none
 "$stmc" tiny.stm --emit plan >one.plan 2>out
 "$stmc" tiny.stm --emit plan >two.plan 2>out
 check "two compilations give the same plan" cmp one.plan two.plan
@@ -101,7 +105,8 @@ refute "--no-fusion changes the plan" cmp one.plan other.plan
 refute "--precision changes the plan" cmp one.plan other.plan
 
 # ---- an executable
-expect 0 'exe: tiny parameters 256, kernels [0-9]+, planned peak' "compile" "$stmc" tiny.stm -o exe --time-passes
+expect 0 'exe: tiny parameters 256, kernels [0-9]+, planned peak' "compile" "$stmc" tiny.stm -o exe \
+    --time-passes
 check "--time-passes names the passes" grep -q '^differentiate .* ms' out
 expect 0 'tiny, compiled by stmc' "the executable runs" ./exe --version
 cp exe before

@@ -48,7 +48,8 @@ for round in 1 2 3 4 5; do
     sleep 0.00$((RANDOM % 9))
     kill -9 $! 2>/dev/null
     wait $! 2>/dev/null
-    if [ -e killed.h5 ]; then check "a killed prepare leaves a whole store or none" cmp t.h5 killed.h5; else ok; fi
+    if [ -e killed.h5 ]; then check "a killed prepare leaves a whole store or none" cmp t.h5 killed.h5; \
+        else ok; fi
     rm -f killed.h5 .killed* killed*
 done
 
@@ -69,11 +70,13 @@ damaged "no picture" 'd/images/A2\.jpg|images.*A2' 'rm images/A2.jpg'
 damaged "no positions" 'd/spots/A2_selection.tsv' 'rm spots/A2_selection.tsv'
 damaged "no proportions" 'd/proportions/A2_minor.tsv' 'rm proportions/A2_minor.tsv'
 damaged "no counts" 'd/counts' 'rm counts/*'
-damaged "a picture cut in half" 'd/images/A2.jpg.*(ends|cut|truncat|prematur|incomplete)' 'truncate -s 9000 images/A2.jpg'
+damaged "a picture cut in half" 'd/images/A2.jpg.*(ends|cut|truncat|prematur|incomplete)' \
+    'truncate -s 9000 images/A2.jpg'
 damaged "a picture cut in its head" 'd/images/A2.jpg' 'truncate -s 100 images/A2.jpg'
 damaged "an empty picture" 'd/images/A2.jpg' 'truncate -s 0 images/A2.jpg'
 damaged "a picture that is text" 'd/images/A2.jpg' 'echo text >images/A2.jpg'
-damaged "counts cut in half" 'd/counts/A2.tsv.gz.*(ends|cut|truncat|incomplete|unexpected)' 'truncate -s 1500 counts/A2.tsv.gz'
+damaged "counts cut in half" 'd/counts/A2.tsv.gz.*(ends|cut|truncat|incomplete|unexpected)' \
+    'truncate -s 1500 counts/A2.tsv.gz'
 damaged "counts with a wrong byte" 'd/counts/A2.tsv.gz' \
     'printf "\xff\x00\xff\x00" | dd of=counts/A2.tsv.gz bs=1 seek=1500 conv=notrunc 2>/dev/null'
 damaged "counts without positions" 'A2.*no (position|line|spot)|A2.*not in|A2.*99x99' \
@@ -85,13 +88,16 @@ damaged "the same gene twice" 'counts/A2.tsv.gz.*(twice|duplicate|again|repeated
 damaged "the same spot twice in positions" 'spots/A2_selection.tsv.*(twice|duplicate|again|repeated)' \
     'sed -i 3p spots/A2_selection.tsv'
 damaged "a negative count" 'counts/A2.tsv.gz.*-3' 'edit counts/A2.tsv.gz "NR == 4 { \$5 = -3 } 1"'
-damaged "a count that is no number" 'counts/A2.tsv.gz.*nan' 'edit counts/A2.tsv.gz "NR == 4 { \$5 = \"nan\" } 1"'
+damaged "a count that is no number" 'counts/A2.tsv.gz.*nan' \
+    'edit counts/A2.tsv.gz "NR == 4 { \$5 = \"nan\" } 1"'
 damaged "a count with a fraction" 'counts/A2.tsv.gz.*1\.5' 'edit counts/A2.tsv.gz "NR == 4 { \$5 = 1.5 } 1"'
-damaged "a count too many" 'counts/A2.tsv.gz.*(line|row)' 'edit counts/A2.tsv.gz "NR == 4 { \$0 = \$0 \"\t1\" } 1"'
-damaged "a proportion that is no number" 'proportions/A2_minor.tsv.*nan' 'sed -i "3s/\t[^\t]*/\tnan/" proportions/A2_minor.tsv'
+damaged "a count too many" 'counts/A2.tsv.gz.*(line|row)' \
+    'edit counts/A2.tsv.gz "NR == 4 { \$0 = \$0 \"\t1\" } 1"'
+damaged "a proportion that is no number" 'proportions/A2_minor.tsv.*nan' \
+    'sed -i "3s/\t[^\t]*/\tnan/" proportions/A2_minor.tsv'
 damaged "spots off the picture" 'A2.*(outside|off|beyond|not in)' \
-    'awk -F"\t" -v OFS="\t" "NR > 1 { \$5 += 90000 } 1" spots/A2_selection.tsv >edited && mv edited spots/A2_selection.tsv'
-damaged "a picture of another size" 'A2' 'head -c 0 /dev/null >images/A2.jpg'
+    'awk -F"\t" -v OFS="\t" "NR > 1 { \$5 += 90000 } 1" spots/A2_selection.tsv >edited
+    mv edited spots/A2_selection.tsv'
 
 # ---- stores and weights
 size=$(stat -c %s t.h5)
@@ -137,16 +143,19 @@ expect 3 'full.csv.*No space left' "predictions into a full disk" \
     ./tiny predict t.h5 --weights $w --out full.csv --map none
 expect 3 'No space left|cannot write' "evaluation into a full disk" \
     sh -c "./tiny evaluate t.h5 --weights $w --json >/dev/full"
-fault "predictions into a missing directory" 'none/x.csv.*No such file' none ./tiny predict t.h5 --weights $w --out none/x.csv
+fault "predictions into a missing directory" 'none/x.csv.*No such file' none ./tiny predict t.h5 \
+    --weights $w --out none/x.csv
 fault "a run under a file" 't.h5/run: Not a directory' t.h5/run ./tiny train t.h5 --out t.h5/run
-fault "a store in a missing directory" 'none/x.h5.*No such file' none ./tiny prepare --from tissue --out none/x.h5
+fault "a store in a missing directory" 'none/x.h5.*No such file' none ./tiny prepare --from tissue --out \
+    none/x.h5
 mkdir small
 if [ "$(id -u)" -ne 0 ]; then
     chmod a-w small
     expect 3 'small.*Permission denied' "predictions into a closed directory" \
         ./tiny predict t.h5 --weights $w --out small/x.csv
     expect 3 'small.*Permission denied' "a run in a closed directory" ./tiny train t.h5 --out small/run
-    expect 3 'small.*Permission denied' "a store in a closed directory" ./tiny prepare --from tissue --out small/x.h5
+    expect 3 'small.*Permission denied' "a store in a closed directory" ./tiny prepare --from tissue \
+        --out small/x.h5
     skip "tiny disks" "only root may mount one"
 elif mount -t tmpfs -o size=24k tmpfs small 2>/dev/null; then
     mounted=$work/small
@@ -160,7 +169,8 @@ elif mount -t tmpfs -o size=24k tmpfs small 2>/dev/null; then
     expect 3 'small.*Read-only' "predictions into a read-only directory" \
         ./tiny predict t.h5 --weights $w --out small/y.csv
     expect 3 'small.*Read-only' "a run in a read-only directory" ./tiny train t.h5 --out small/other
-    expect 3 'small.*Read-only' "a store in a read-only directory" ./tiny prepare --from tissue --out small/y.h5
+    expect 3 'small.*Read-only' "a store in a read-only directory" ./tiny prepare --from tissue --out \
+        small/y.h5
     umount "$mounted" && mounted=
 else
     skip "tiny and read-only disks" "mounting is not permitted here"

@@ -8,7 +8,8 @@ her2st=${HER2ST:-$root/../shared/data/her2st}
 
 expect 0 'hevisum parameters 66[0-9]{5}, kernels' "compile for 8 types" "$stmc" "$spec" -D type=8 -o hevisum
 check "smaller than 20 MB" test "$(stat -c %s hevisum)" -le 20000000
-expect 0 'A2: [0-9]+ spots' "a made tissue" "$maketissue" tissue --sections 2 --spots 32 --width 1600 --genes 80
+expect 0 'A2: [0-9]+ spots' "a made tissue" "$maketissue" tissue --sections 2 --spots 32 --width 1600 \
+    --genes 80
 a2=$(sed -n 's/^A2: \([0-9]*\) spots.*/\1/p' out)
 expect 0 '2 sections, [0-9]+ spots, tiles of 78 x 78' "prepare" ./hevisum prepare --from tissue --out t.h5
 ./hevisum info --json >info.json 2>out
@@ -25,7 +26,8 @@ check "a map" test -s p.png
 expect 0 "p.h5ad: $a2 spots" "predict to AnnData" \
     ./hevisum predict t.h5 --section A2 --weights run/best.safetensors --out p.h5ad
 cp -r run killed
-expect 0 'complete already' "resuming a complete run" ./hevisum train t.h5 --hold-out A2 --out killed --resume --epochs 1
+expect 0 'complete already' "resuming a complete run" ./hevisum train t.h5 --hold-out A2 --out killed \
+    --resume --epochs 1
 check "changes nothing" cmp run/last.safetensors killed/last.safetensors
 
 # ---- from the start of the process to the first prediction. Measured, not judged: machines differ. Two spots, the
@@ -47,11 +49,13 @@ times=$(for _ in 1 2 3 4 5 6 7; do
 done | sort -n | tr '\n' ' ')
 echo "start to first prediction (two spots, written to a CSV file), of 7 in us: $times"
 ./hevisum predict t.h5 --section A1 --weights run/best.safetensors --out a1.csv --map none >out 2>&1
-rounded() { awk -F, '{ printf "%s ", $1; for (i = 3; i <= NF; i++) printf "%.2f ", $i; print "" }' "$@" | sort; }
-# The spots of two.csv have other tiles than in t.h5 (a pitch from two spots is another pitch): only their names agree.
+rounded() { awk -F, '{ printf "%s ", $1; for (i = 3; i <= NF; i++) printf "%.2f ", $i; print "" }' "$@" \
+    | sort; }
+# The spots of two.csv have other tiles than in t.h5 (two spots give another pitch): only their names agree.
 check "ids are kept" test "$(tail -n +2 two.csv | cut -d, -f1 | sort | tr '\n' ' ')" = \
     "$(echo "$ids" | tr ' ' '\n' | grep . | sort | tr '\n' ' ')"
-./hevisum predict t.h5 --section A1 --weights run/best.safetensors --out b1.csv --map none --batch 1 >out 2>&1
+./hevisum predict t.h5 --section A1 --weights run/best.safetensors --out b1.csv --map none --batch 1 \
+    >out 2>&1
 check "alone, a spot is predicted as among others" test "$(rounded a1.csv)" = "$(rounded b1.csv)"
 
 # ---- the real sections: spots per section and what is left out are those of the data's README

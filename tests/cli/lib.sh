@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the tests of whole programs share: a scratch directory, counting, and a few questions about files. Sourced
 # with the build directory as $1; leaves the shell in the scratch directory.
 set -u

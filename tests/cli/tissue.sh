@@ -4,9 +4,11 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-last_value() { json_number "$1" <(grep "\"split\": \"$2\"" "$3/metrics.jsonl" | tail -1); } # last_value KEY SPLIT RUN
+# last_value KEY SPLIT RUN: of the last line with that split; all_values: of every line
+last_value() { json_number "$1" <(grep "\"split\": \"$2\"" "$3/metrics.jsonl" | tail -1); }
 all_values() { grep "\"split\": \"$2\"" "$3/metrics.jsonl" | sed "s/.*\"$1\": \([^,}]*\).*/\1/"; }
-same_weights() { cmp "$1/last.safetensors" "$2/last.safetensors" && cmp "$1/best.safetensors" "$2/best.safetensors"; }
+same_weights() { cmp "$1/last.safetensors" "$2/last.safetensors" && cmp "$1/best.safetensors" \
+    "$2/best.safetensors"; }
 near() { # near TOLERANCE A.csv B.csv: same text, numbers within TOLERANCE of each other
     awk -F, -v t="$1" 'NR == FNR { line[FNR] = $0; rows = FNR; next }
         { n = split(line[FNR], a, ","); if (n != NF) bad = 1
@@ -17,7 +19,8 @@ near() { # near TOLERANCE A.csv B.csv: same text, numbers within TOLERANCE of ea
 
 expect 0 'tiny parameters 256' "compile" "$stmc" "$here/tiny.stm" -o tiny
 cp out summary
-expect 0 'A3: [0-9]+ spots' "a made tissue" "$maketissue" tissue --sections 3 --spots 40 --width 500 --genes 80
+expect 0 'A3: [0-9]+ spots' "a made tissue" "$maketissue" tissue --sections 3 --spots 40 --width 500 \
+    --genes 80
 spots=$(sed -n 's/^A[0-9]: \([0-9]*\) spots.*/\1/p' out | awk '{ n += $1 } END { print n }')
 a3=$(sed -n 's/^A3: \([0-9]*\) spots.*/\1/p' out)
 
@@ -36,10 +39,12 @@ done
 expect 0 'learning rate of the first epoch' "--help explains settings" ./tiny train --help
 
 # ---- prepare, info
-expect 0 "t.h5: 3 sections, $spots spots, tiles of 12 x 12" "prepare" ./tiny prepare --from tissue --out t.h5
+expect 0 "t.h5: 3 sections, $spots spots, tiles of 12 x 12" "prepare" ./tiny prepare --from tissue --out \
+    t.h5
 ./tiny prepare --from tissue --out again.h5 >out 2>&1
 check "two preparations give the same bytes" cmp t.h5 again.h5
-expect 0 "1 section, $a3 spots" "prepare of one section" ./tiny prepare --from tissue --out one.h5 --section A3
+expect 0 "1 section, $a3 spots" "prepare of one section" ./tiny prepare --from tissue --out one.h5 \
+    --section A3
 expect 0 'conv.weight +4, 3, 3, 3 +108' "info" ./tiny info
 ./tiny info --json >info.json 2>out
 check "info --json is JSON" is_json info.json
@@ -47,7 +52,8 @@ check "info counts the parameters" grep -q '"parameter_count": 256' info.json
 
 # ---- train
 expect 0 'best: spearman' "train" ./tiny train t.h5 --hold-out A3 --out a --threads 1
-for file in config.json metrics.jsonl events.out.tfevents.run curves.png last.safetensors best.safetensors; do
+for file in config.json metrics.jsonl events.out.tfevents.run curves.png last.safetensors \
+    best.safetensors; do
     check "the run has $file" test -s a/$file
 done
 check "curves are a PNG" sh -c "head -c 8 a/curves.png | od -An -tx1 | grep -q '89 50 4e 47 0d 0a 1a 0a'"
@@ -60,8 +66,10 @@ done
 check "validation lines have every metric" test \
     "$(grep '"validation"' a/metrics.jsonl | grep '"loss"' | grep '"spearman"' | grep -c '"mse"')" -eq 12
 check "12 epochs of 8 steps" grep -q '"step": 96, "epoch": 12, "split": "validation"' a/metrics.jsonl
-check "the loss falls to a quarter" holds "$(last_value loss train a) < $(all_values loss train a | head -1) / 4"
-names=$(head -c 2000 a/best.safetensors | grep -ao '"[a-z0-9_]*\.[a-z0-9_]*": {"dtype' | cut -d\" -f2 | grep -v tracked | sort | tr '\n' ' ')
+first=$(all_values loss train a | head -1)
+check "the loss falls to a quarter" holds "$(last_value loss train a) < $first / 4"
+names=$(head -c 2000 a/best.safetensors | grep -ao '"[a-z0-9_]*\.[a-z0-9_]*": {"dtype' | cut -d\" -f2 |
+    grep -v tracked | sort | tr '\n' ' ')
 check "weights are named as in the spec" test \
     "$names" = "bn.bias bn.running_mean bn.running_var bn.weight conv.bias conv.weight fc.bias fc.weight "
 
@@ -74,7 +82,8 @@ most=$(all_values spearman validation a | sort -g | tail -1)
 check "the best epoch's weights are kept" holds "($(json_number spearman best.json) - $most) ^ 2 < 1e-12"
 check "the last epoch's weights are kept" holds \
     "($(json_number spearman last.json) - $(last_value spearman validation a)) ^ 2 < 1e-12"
-check "the monitor is not the loss: best and last differ" test "$most" != "$(last_value spearman validation a)"
+check "the monitor is not the loss: best and last differ" test "$most" != \
+    "$(last_value spearman validation a)"
 
 # ---- predict
 expect 0 "p.csv: $a3 spots, 8 columns" "predict to CSV" \
@@ -86,12 +95,15 @@ check "and a row per spot" test "$(wc -l <p.csv)" -eq $((a3 + 1))
 check "of eight numbers each" awk -F, 'NR > 1 && (NF != 10 || $3 == "" || $10 + 0 != $10) { exit 1 }' p.csv
 check "with the spots' ids" test "$(tail -n +2 p.csv | cut -d, -f1 | sort | tr '\n' ' ')" = \
     "$(tail -n +2 tissue/proportions/A3_minor.tsv | cut -f1 | sort | tr '\n' ' ')"
-expect 0 "q.csv: $spots spots" "predict every section" ./tiny predict t.h5 --weights a/best.safetensors --out q.csv
+expect 0 "q.csv: $spots spots" "predict every section" ./tiny predict t.h5 --weights a/best.safetensors \
+    --out q.csv
 for section in A1 A2 A3; do check "a map of $section" test -s q.$section.png; done
 check "sections do not disturb each other" test "$(grep ',A3,' q.csv)" = "$(tail -n +2 p.csv)"
 ./tiny predict t.h5 --section A3 --weights a/best.safetensors --out p2.csv --threads 2 --map none >out 2>&1
 check "2 threads predict the same" cmp p.csv p2.csv
 absent "--map none draws none" p2.png
+expect 2 'map.jpg: the name must end in .png' "a map that is no PNG" \
+    ./tiny predict t.h5 --weights a/best.safetensors --out x.csv --map map.jpg
 ./tiny predict t.h5 --section A3 --weights a/best.safetensors --out p3.csv --batch 5 --map none >out 2>&1
 check "other batches predict nearly the same" near 1e-5 p.csv p3.csv
 expect 0 "p.h5ad: $a3 spots" "predict to AnnData" \
@@ -126,7 +138,8 @@ for isa in v2 v3 v4; do
     expect 0 "p_$isa.csv" "predict with STM_ISA=$isa" env STM_ISA=$isa \
         ./tiny predict t.h5 --section A3 --weights a/best.safetensors --out p_$isa.csv --map none
     check "STM_ISA=$isa predicts the same to 1e-3" near 1e-3 p_$isa.csv p.csv
-    expect 0 'best:' "train with STM_ISA=$isa" env STM_ISA=$isa ./tiny train t.h5 --hold-out A3 --out i_$isa --epochs 2
+    expect 0 'best:' "train with STM_ISA=$isa" env STM_ISA=$isa ./tiny train t.h5 --hold-out A3 --out \
+        i_$isa --epochs 2
     check "STM_ISA=$isa trains nearly the same" holds \
         "($(last_value loss train i_$isa) / $(all_values loss train a | sed -n 2p) - 1) ^ 2 < 1e-6"
 done
@@ -144,6 +157,7 @@ check "3 and 9 epochs are 12" same_weights a short
 # ---- refused
 expect 2 '--lr 2: a number from 1e-0?6 to 1' "a setting above its range" ./tiny train t.h5 --out x --lr 2
 expect 2 '--decay -1: a number from 0 to 1' "a setting below its range" ./tiny train t.h5 --out x --decay -1
+expect 2 '--epochs 0: a whole number from 1 to' "no epochs" ./tiny train t.h5 --out x --epochs 0
 expect 2 '--lr nan' "a setting that is no number" ./tiny train t.h5 --out x --lr nan
 expect 2 'did you mean --decay' "a misspelt setting" ./tiny train t.h5 --out x --decai 0.1
 expect 2 'did you mean --hold-out' "a misspelt flag" ./tiny train t.h5 --out x --holdout A3
@@ -151,7 +165,7 @@ expect 2 'did you mean evaluate' "a misspelt command" ./tiny evalute t.h5
 expect 2 'did you mean|--side|no flag' "an option when running" ./tiny train t.h5 --out x --side 24
 expect 2 'CPU only' "--device cuda" ./tiny train t.h5 --out x --device cuda
 expect 1 'no section B1; t.h5 has: A1 A2 A3' "an unknown section" ./tiny train t.h5 --out x --hold-out B1
-absent "what is refused writes nothing" x
+absent "what is refused writes nothing" x x.csv
 
 # ---- bench, and memory: what is printed is what is taken
 ./tiny bench --json --steps 5 >bench.json 2>out
@@ -174,7 +188,8 @@ resident=$(awk '/^VmHWM/ { print $2 * 1024 }' "/proc/$bench/status")
 exec 9>&-
 wait "$bench"
 echo "20000 spots: planned $planned B, mapped $taken B, resident at most $resident B of the whole process"
-check "the memory of a step is what is planned, to 2 %" holds "$taken >= $planned && $taken <= $planned * 1.02"
+check "the memory of a step is what is planned, to 2 %" holds \
+    "$taken >= $planned && $taken <= $planned * 1.02"
 check "the process takes little more than step, inputs and itself" holds \
     "$resident <= $planned * 1.02 + 20000 * (3 * 12 * 12 + 4 * 8) * 2 + 30e6"
 finish

@@ -41,7 +41,7 @@ const char stm_plan_text[] =
     "tensor 19 temp f32 \"one\" - 0 [] []\n"
     "tensor 20 temp f32 \"rate\" - 0 [] []\n"
     "kernel 0 k_init 0 0\n"
-    "kernel 1 k_forward 64 1152\n"
+    "kernel 1 k_forward 128 1152\n"
     "kernel 2 k_loss 0 288\n"
     "kernel 3 k_gradient 0 1152\n"
     "kernel 4 k_update 0 4\n"
@@ -109,7 +109,7 @@ static void k_init(void *const *buffer, const int64_t *extent, void *scratch, in
 
 static void k_forward(void *const *buffer, const int64_t *extent, void *scratch, int64_t first, int64_t last) {
     const float *x = buffer[0], *weight = buffer[1], *bias = buffer[2];
-    float *y = buffer[3], *row = scratch;
+    float *y = buffer[3], *row = (float *)scratch + 16; // behind the header
     for (int64_t r = first * 4; r < last * 4 && r < extent[0]; r++) {
         for (int o = 0; o < OUT; o++) {
             row[o] = bias[o];
