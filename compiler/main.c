@@ -192,6 +192,12 @@ static int compile(Arena *arena, Sources *sources, Diagnostics *d, const Options
     passed(&clock, "simplify");
     if (EMIT("equations")) return program_print(p, &text), print_text(&text);
     if (o->check) return OK;
+    if (p->job.count <= 1) { // "init" alone
+        report_error(d, NO_SPAN, "nothing-to-run", "%s has no job: an executable of it could do nothing", o->file);
+        report_help(d, o->tests ? "write a test block: test \"title\" { … }"
+                                : "say what it does: train { … }, evaluate { … }, predict { … } or embed { … }");
+        return WRONG_SPEC;
+    }
 
     for (int i = 0; i < p->job.count; i++) layout_job(p, p->job.at[i]);
     verify(arena, p, "layout");

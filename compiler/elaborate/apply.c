@@ -161,10 +161,11 @@ void trace_from(El *el, Span at) {
     el->trace = at;
 }
 
-// `from` and `at`: the scope and the span of the call.
-static Scope *body_scope(El *el, const Callable *c, const Scope *from, Span at) {
+// `from` and `at`: the scope and the span of the call. Draws are keyed by the order of calls, not by where they stand in the
+// text: laying a file out anew changes no number.
+static Scope *body_scope(El *el, const Callable *c, Scope *from, Span at) {
     Scope *s = scope_new(el, c->file->scope);
-    s->place = mix(mix(mix(from->place, (uint64_t)at.begin), (uint64_t)at.end), el->iteration);
+    s->place = mix(mix(from->place, (uint64_t)++from->calls), el->iteration);
     s->callee = c->def;
     s->applied = at;
     s->outputs = KID(c->def, 2);
@@ -318,15 +319,11 @@ static bool map_scalar(El *el, Scope *s, Callable *c, const char *builtin, const
 
 // ---- tensor functions, modules, nets
 
-// A net is applied to what has the shape of the file's input of that name; a dynamic axis may have any extent.
+// What a net is applied to under the name of a file's input has that input's shape (a dynamic axis may have any extent);
+// other names take any tensor, such as a noisy version of an input.
 static bool net_input(El *el, const Node *net, const Node *pattern, const Value *v) {
     const Value *declared = scope_find(el->root, pattern->name);
-    if (!declared || declared->kind != V_TENSOR || declared->tensor->kind != TENSOR_INPUT) {
-        report_error(el->d, pattern->span, "unknown-name", "net `%s` takes `%s`, which is no input of this file",
-                     net->name, pattern->name);
-        report_help(el->d, "declare it: input %s : f32[…]", pattern->name);
-        return false;
-    }
+    if (!declared || declared->kind != V_TENSOR || declared->tensor->kind != TENSOR_INPUT) return true;
     if (v->kind != V_TENSOR) return true;
     const Tensor *want = declared->tensor, *have = v->tensor;
     bool same = have->rank == want->rank;

@@ -32,6 +32,8 @@ bool bind_results(El *el, Scope *s, const Node *statement, const Value *v) {
 static bool may_assign(El *el, Scope *s, const Node *target) {
     const Value *v = scope_find(s, target->name);
     if (!v || !v->origin) return true;
+    bool constant = v->kind == V_NUMBER && !v->boolean; // pi, infinity: a body may use the letter for its own
+    if (!strcmp(v->origin, "language") && constant) return true;
     if (!strcmp(v->origin, "language")) {
         report_error(el->d, target->span, "assign-declared",
                      "`%s` has a meaning in the language and cannot be assigned", target->name);

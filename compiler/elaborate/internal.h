@@ -100,6 +100,7 @@ struct Scope {
     Span applied;        // where the callee was applied
     VEC(Label) label;
     uint64_t place; // of the calls that led here: two uses of one function draw different numbers
+    int calls;             // applications made from this scope so far
     int random;     // draws made directly in this body, for their places
     Value *updates; // OPTIMIZER: the parameter that `<-` may target
 };

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# commands.sh BUILD: the compiler's command line: every flag, every exit status, what is left behind after errors.
+# commands.sh BUILD: the compiler's command line: every flag, every exit status, what is left behind after
+# errors.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

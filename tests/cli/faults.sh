@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# faults.sh BUILD: kills, signals, damaged data and full disks. Each fault is answered by a message that names file and
-# cause, an exit status that is not 0, and nothing half-written.
+# faults.sh BUILD: kills, signals, damaged data and full disks. Each fault is answered by a message that
+# names file and cause, an exit status that is not 0, and nothing half-written.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# hevisum.sh BUILD: the first example as a user runs it, briefly, on a made tissue; and its preparation of the real
-# sections, where they are, against the numbers of their README. HER2ST=DIR says where they are.
+# hevisum.sh BUILD: the first example as a user runs it, briefly, on a made tissue; and its preparation of
+# the real sections, where they are, against the numbers of their README. HER2ST=DIR says where they are.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 spec=$root/examples/hevisum/hevisum.stm
@@ -30,8 +30,8 @@ expect 0 'complete already' "resuming a complete run" ./hevisum train t.h5 --hol
     --resume --epochs 1
 check "changes nothing" cmp run/last.safetensors killed/last.safetensors
 
-# ---- from the start of the process to the first prediction. Measured, not judged: machines differ. Two spots, the
-# fewest that tell how far an array step is in the picture.
+# ---- from the start of the process to the first prediction. Measured, not judged: machines differ. Two
+# spots, the fewest that tell how far an array step is in the picture.
 cp -r tissue single
 rm single/*/A2*
 ids=$(sed -n '2p;$p' single/proportions/A1_minor.tsv | cut -f1 | tr '\n' ' ')

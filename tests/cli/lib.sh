@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the tests of whole programs share: a scratch directory, counting, and a few questions about files. Sourced
-# with the build directory as $1; leaves the shell in the scratch directory.
+# What the tests of whole programs share: a scratch directory, counting, and a few questions about files.
+# Sourced with the build directory as $1; leaves the shell in the scratch directory.
 set -u
 shopt -s nullglob
 build=$(realpath "$1") here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

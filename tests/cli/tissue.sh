@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tissue.sh BUILD: a small net on a small made tissue, from pictures to predictions: what each command writes, that
-# runs repeat, and that what is said is what happened.
+# tissue.sh BUILD: a small net on a small made tissue, from pictures to predictions: what each command
+# writes, that runs repeat, and that what is said is what happened.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -13,7 +13,8 @@ near() { # near TOLERANCE A.csv B.csv: same text, numbers within TOLERANCE of ea
     awk -F, -v t="$1" 'NR == FNR { line[FNR] = $0; rows = FNR; next }
         { n = split(line[FNR], a, ","); if (n != NF) bad = 1
           for (i = 1; i <= NF; i++) { d = a[i] - $i; if (d < 0) d = -d
-              if (i > 2 && FNR > 1 ? d > t * (1 + ($i < 0 ? -$i : $i)) : a[i] != $i) bad = 1 } }
+              if (FNR > 1 && i > 2 && ($i a[i]) ~ /[nN]/) bad = 1 # nan, inf
+              if (i > 2 && FNR > 1 ? !(d <= t * (1 + ($i < 0 ? -$i : $i))) : a[i] != $i) bad = 1 } }
         END { exit bad || FNR != rows || rows < 2 }' "$2" "$3"
 }
 

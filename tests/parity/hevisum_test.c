@@ -114,6 +114,7 @@ static void set_scalars(Test *t, double lr) {
     harness_scalar(p, "seed", 1);
     harness_scalar(p, "lr", lr);
     harness_scalar(p, "decay", 1e-3);
+    harness_scalar(p, "fall", 30);
 }
 
 static double train(Test *t, int step) {
