@@ -133,8 +133,9 @@ Status command_prepare(const CommandInput *input) {
     Status status = prepare_legacy_st(o->from, o->out, &options, &report);
     progress_end(&screen.progress);
     if (status == STATUS_OK) {
-        printf("%s: %zu section%s, %zu spots, tiles of %zu x %zu pixels\n", o->out, report.n_sections,
-               report.n_sections == 1 ? "" : "s", report.n_spots, options.tile_size, options.tile_size);
+        printf("%s: %zu section%s, %zu spot%s, tiles of %zu x %zu pixels\n", o->out, report.n_sections,
+               report.n_sections == 1 ? "" : "s", report.n_spots, report.n_spots == 1 ? "" : "s", options.tile_size,
+               options.tile_size);
         if (report.n_edge_tiles) printf("%zu tiles reach over the edge of their picture\n", report.n_edge_tiles);
         fputs(text_string(&report.notes), stdout);
     }

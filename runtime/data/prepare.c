@@ -91,6 +91,18 @@ static Line fit_axis(const Section *section, int axis) {
     return line;
 }
 
+// For sections whose spots span no array step: a picture that was cropped to the whole array of 33 x 35 positions has
+// pixel = (array - 1) * side / steps. Known only when every spot lies where that says.
+static Line cropped_axis(const Section *section, int axis, double side) {
+    double slope = side / (axis ? 34 : 32);
+    Line line = {.known = section->n_spots > 0, .slope = slope};
+    for (size_t i = 0; i < section->n_spots; i++) {
+        double expected = (section->array_exact[2 * i + (size_t)axis] - 1) * slope;
+        if (fabs(section->pixel[2 * i + (size_t)axis] - expected) > 0.1 * slope) line.known = false;
+    }
+    return line;
+}
+
 typedef struct Geometry {
     double pitch_x, pitch_y; // original pixels per array step
     size_t width, height;    // of the scaled picture
@@ -109,9 +121,18 @@ static Status find_geometry(const Section *section, ImageInfo image, const Prepa
                                "on average); are x and y exchanged, or do the positions belong to another picture?",
                                name, name, lines[axis].slope, lines[axis].residual);
     }
-    if (!lines[0].known && !lines[1].known)
-        return status_make(STATUS_MALFORMED,
-                           "all spots share one array position, so the size of an array step in pixels is unknown");
+    if (!lines[0].known && !lines[1].known) {
+        lines[0] = cropped_axis(section, 0, (double)image.width);
+        lines[1] = cropped_axis(section, 1, (double)image.height);
+        if (!lines[0].known || !lines[1].known)
+            return status_make(STATUS_MALFORMED,
+                               "all spots share one array position, so the size of an array step in pixels is unknown; "
+                               "give spots at two or more positions, or a picture cropped to the 33 x 35 array");
+        text_printf(notes,
+                    "section %s: all spots share one array position; the picture is taken as cropped to the 33 x 35 "
+                    "array, with which they agree\n",
+                    section->name);
+    }
     out->pitch_x = lines[0].known ? lines[0].slope : lines[1].slope;
     out->pitch_y = lines[1].known ? lines[1].slope : lines[0].slope;
     double pitch = 0.5 * (out->pitch_x + out->pitch_y), factor = options->pitch / pitch;

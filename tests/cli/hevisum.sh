@@ -80,6 +80,17 @@ if [ -d "$her2st/counts" ]; then
         ./her2 info --json | grep -A3 '"name": "type"' >axis
         check "$level: $types types" test "$(json_number extent axis)" = "$types"
     done
+    # A section of one spot: the step follows from the picture's crop, and only if the spot lies where the crop says.
+    mkdir -p alone/counts alone/spots alone/images
+    zcat "$her2st/counts/C5.tsv.gz" | head -n 2 | gzip >alone/counts/C5.tsv.gz
+    id=$(zcat alone/counts/C5.tsv.gz | tail -n 1 | cut -f1)
+    awk -v x="${id%x*}" -v y="${id#*x}" 'NR == 1 || ($1 == x && $2 == y)' "$her2st/spots/C5_selection.tsv" \
+        >alone/spots/C5_selection.tsv
+    ln -s "$her2st/images/C5.jpg" alone/images/C5.jpg
+    mkdir alone/proportions && head -n 2 "$her2st/proportions/C5_subset.tsv" >alone/proportions/C5_subset.tsv
+    expect 0 "1 section, 1 spot, tiles" "a section of one spot" ./her2 prepare --from alone --out alone.h5
+    sed -i '2s/\(\t[0-9.]*\)\t\([0-9]*\)\(\.[0-9]*\)\?\t1$/\1\t99.5\t1/' alone/spots/C5_selection.tsv
+    expect 1 "one array position" "one spot that lies elsewhere" ./her2 prepare --from alone --out alone.h5
 else
     skip "preparing the real sections" "there is no $her2st/counts (HER2ST=DIR says where they are)"
 fi
