@@ -207,6 +207,8 @@ static Status print_json(const Session *s) {
 }
 
 Status command_info(const CommandInput *input) {
+    if (input->options->plan && input->options->json)
+        return status_make(STATUS_INVALID, "info: --json and --plan are two forms of output; give one of them");
     if (input->options->plan) {
         fwrite(input->plan_text, 1, input->plan_size, stdout);
         return STATUS_OK;

@@ -204,7 +204,12 @@ static Status atomic_begin(AtomicFile *file, const char *path, bool allow_straig
             if (file->descriptor >= 0 || errno != EEXIST) break;
         }
         if (file->descriptor >= 0) return STATUS_OK;
-        status = status_errno(errno, "cannot write %s: creating a file beside it failed", path);
+        int error = errno, length = (int)(base - file->path);
+        if (error == ENOENT) // the directory, not the file, is what lacks: an output problem, not a missing input
+            status = status_make(
+                STATUS_IO, "cannot write %s: there is no directory %.*s (No such file or directory); make it first",
+                path, length ? length : 1, length ? file->path : ".");
+        else status = status_errno(error, "cannot write %s: creating a file beside it failed", path);
     }
     atomic_release(file, false);
     return status;

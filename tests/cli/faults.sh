@@ -143,11 +143,12 @@ expect 3 'full.csv.*No space left' "predictions into a full disk" \
     ./tiny predict t.h5 --weights $w --out full.csv --map none
 expect 3 'No space left|cannot write' "evaluation into a full disk" \
     sh -c "./tiny evaluate t.h5 --weights $w --json >/dev/full"
-fault "predictions into a missing directory" 'none/x.csv.*No such file' none ./tiny predict t.h5 \
+expect 3 'none/x.csv.*there is no directory none/' "predictions into a missing directory" ./tiny predict t.h5 \
     --weights $w --out none/x.csv
 fault "a run under a file" 't.h5/run: Not a directory' t.h5/run ./tiny train t.h5 --out t.h5/run
-fault "a store in a missing directory" 'none/x.h5.*No such file' none ./tiny prepare --from tissue --out \
-    none/x.h5
+expect 3 'none/x.h5.*there is no directory none/' "a store in a missing directory" ./tiny prepare --from tissue \
+    --out none/x.h5
+absent "nothing was made" none
 mkdir small
 if [ "$(id -u)" -ne 0 ]; then
     chmod a-w small

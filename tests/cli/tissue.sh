@@ -49,6 +49,7 @@ expect 0 "1 section, $a3 spots" "prepare of one section" ./tiny prepare --from t
 expect 0 'conv.weight +4, 3, 3, 3 +108' "info" ./tiny info
 ./tiny info --json >info.json 2>out
 check "info --json is JSON" is_json info.json
+expect 1 'give one of them' "info takes one form of output" ./tiny info --json --plan
 check "info counts the parameters" grep -q '"parameter_count": 256' info.json
 
 # ---- train
