@@ -196,7 +196,7 @@ static void test_files(void) {
     CHECK_TEXT(data, "three");
     free(data);
     CHECK_FAILS(file_write_atomic(folder, "x", 1), STATUS_INVALID, "it is a directory");
-    CHECK_FAILS(file_write_atomic(made_path("no/such/place"), "x", 1), STATUS_NOT_FOUND, "No such file or directory");
+    CHECK_FAILS(file_write_atomic(made_path("no/such/place"), "x", 1), STATUS_IO, "there is no directory");
     // A full device: written straight, never replaced.
     char block[70000] = {0};
     CHECK_FAILS(file_write_atomic("/dev/full", block, sizeof block), STATUS_IO, "/dev/full: No space left on device");

@@ -203,7 +203,7 @@ static void test_prepare(const char *directory, const char *path) {
     options.pitch = 10;
     options.tile_size = 0;
     CHECK_FAILS(prepare(directory, path, options), STATUS_INVALID, "tile size of 0");
-    CHECK_FAILS(prepare(directory, made_path("no/where.h5"), small_options()), STATUS_NOT_FOUND, "no/where.h5");
+    CHECK_FAILS(prepare(directory, made_path("no/where.h5"), small_options()), STATUS_IO, "no/where.h5");
     CHECK_FAILS(prepare(directory, "/dev/full", small_options()), STATUS_INVALID, "device or a pipe");
     // The disk is full in the middle.
     struct rlimit old, small;
@@ -332,7 +332,7 @@ static void test_outputs(const char *path) {
     CHECK_OK(predictions_write(h5ad, &p));
     CHECK_FAILS(predictions_write("/dev/full", &p), STATUS_INVALID, "choose one of these endings");
     CHECK_FAILS(predictions_write_csv("/dev/full", &p), STATUS_IO, "No space left on device");
-    CHECK_FAILS(predictions_write_h5ad(made_path("no/p.h5ad"), &p), STATUS_NOT_FOUND, "p.h5ad");
+    CHECK_FAILS(predictions_write_h5ad(made_path("no/p.h5ad"), &p), STATUS_IO, "p.h5ad");
     struct rlimit old, small;
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
