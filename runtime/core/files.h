@@ -28,7 +28,8 @@ MUST_USE Status make_directories(const char *path); // like mkdir -p
 MUST_USE Status directory_list(const char *path, Arena *arena, char ***out_names, size_t *out_count);
 
 // Atomic writing: data goes to a temporary file beside the target; atomic_commit syncs it, renames it over
-// the target and syncs the directory. Until then the old target is untouched; on any failure or atomic_abort
+// the target and syncs the directory. A directory that is not there is STATUS_IO: an output problem.
+// Until then the old target is untouched; on any failure or atomic_abort
 // the temporary file is removed. A symbolic link as target keeps being one: its destination is replaced. A
 // target that exists and is a device or a pipe (/dev/stdout) cannot be replaced and is written straight.
 //     AtomicFile file;
