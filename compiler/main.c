@@ -140,19 +140,6 @@ static void print_summary(const Program *p, const StmPlan *plan, const char *out
         (double)plan_persistent_bytes(plan, NULL) / 1e6, size, seconds);
 }
 
-// The object files alone, for programs that bring a main of their own (tests, embedding).
-static int write_objects(Arena *arena, const CpuObjects *objects, const char *dir) {
-    for (int i = 0; i < objects->object.count; i++) {
-        const char *path = arena_format(arena, "%s/%s.o", dir, objects->object.at[i].name);
-        FILE *f = fopen(path, "wb");
-        bool ok =
-            f && fwrite(objects->object.at[i].bytes, 1, objects->object.at[i].size, f) == objects->object.at[i].size;
-        if (f && fclose(f)) ok = false;
-        if (!ok) return environment_error(arena_format(arena, "cannot write %s: %s", path, strerror(errno)));
-    }
-    return OK;
-}
-
 static int compile(Arena *arena, Sources *sources, Diagnostics *d, const Options *o) {
     double begin = now();
     Names *names = names_new(arena);
@@ -252,10 +239,13 @@ static int compile(Arena *arena, Sources *sources, Diagnostics *d, const Options
     if (error) return environment_error(error);
     passed(&clock, "cpu code");
     if (EMIT("llvm")) return OK; // cpu_compile wrote the modules into o->emit_dir
-    if (EMIT("objects")) return write_objects(arena, &objects, o->emit_dir);
     PackObject *pack = NEW_ARRAY(arena, PackObject, objects.object.count + 1);
     for (int i = 0; i < objects.object.count; i++)
         pack[i] = (PackObject){objects.object.at[i].name, objects.object.at[i].bytes, objects.object.at[i].size};
+    if (EMIT("objects")) {
+        error = pack_objects(arena, pack, objects.object.count, o->emit_dir);
+        return error ? environment_error(error) : OK;
+    }
     error = pack_executable(arena, &home, pack, objects.object.count, o->output);
     if (error) return environment_error(error);
     passed(&clock, "link");

@@ -55,6 +55,17 @@ static const char *write_file(Arena *arena, const char *path, const char *bytes,
     return ok ? NULL : arena_format(arena, "cannot write %s: %s", path, strerror(error));
 }
 
+static char *object_path(Arena *arena, const PackObject *object, const char *dir) {
+    return arena_format(arena, "%s/%s.o", dir, object->name);
+}
+
+const char *pack_objects(Arena *arena, const PackObject *object, int objects, const char *dir) {
+    const char *error = NULL;
+    for (int i = 0; i < objects && !error; i++)
+        error = write_file(arena, object_path(arena, &object[i], dir), object[i].bytes, object[i].size);
+    return error;
+}
+
 // Runs the linker with its messages caught in a file.
 static const char *run(Arena *arena, char **argv, const char *log) {
     posix_spawn_file_actions_t actions;
@@ -94,11 +105,8 @@ const char *pack_executable(Arena *arena, const PackHome *home, const PackObject
     vec_push(arena, &argv, arena_format(arena, "%s", cc));
     vec_push(arena, &argv, "-o");
     vec_push(arena, &argv, made);
-    for (int i = 0; i < objects && !error; i++) {
-        char *path = arena_format(arena, "%s/%s.o", dir, object[i].name);
-        error = write_file(arena, path, object[i].bytes, object[i].size);
-        vec_push(arena, &argv, path);
-    }
+    error = pack_objects(arena, object, objects, dir);
+    for (int i = 0; i < objects; i++) vec_push(arena, &argv, object_path(arena, &object[i], dir));
     vec_push(arena, &argv, "-Wl,--gc-sections");
     vec_push(arena, &argv, "-Wl,--as-needed");
     vec_push(arena, &argv, "-Wl,-s");
@@ -120,7 +128,7 @@ const char *pack_executable(Arena *arena, const PackHome *home, const PackObject
     if (!error) error = run(arena, argv.at, log);
     if (!error && rename(made, output)) error = arena_format(arena, "cannot write %s: %s", output, strerror(errno));
     if (error) unlink(made);
-    for (int i = 0; i < objects; i++) unlink(arena_format(arena, "%s/%s.o", dir, object[i].name));
+    for (int i = 0; i < objects; i++) unlink(object_path(arena, &object[i], dir));
     unlink(log);
     rmdir(dir);
     return error;

@@ -20,6 +20,10 @@ typedef struct PackHome { // where this stmc finds what it needs beside itself
 // NULL on success, else what is missing.
 const char *pack_home(Arena *arena, PackHome *out);
 
+// Writes DIR/NAME.o for every object, for programs that bring a main of their own (tests, embedding).
+// NULL on success, else what went wrong.
+const char *pack_objects(Arena *arena, const PackObject *object, int objects, const char *dir);
+
 // Writes `output` under a temporary name beside it and renames it: a failed link leaves nothing behind.
 // NULL on success, else what went wrong (the environment's fault: disk, linker).
 const char *pack_executable(Arena *arena, const PackHome *home, const PackObject *object, int objects,

@@ -61,28 +61,44 @@ static int part_tensor(Hoist *h, const Expr *value, const Extent *dim, int rank)
     return t->id;
 }
 
+// The variables of an expression as the dimensions of a tensor of its own.
+typedef struct Space {
+    Extent dim[MAX_RANK];
+    int rank, map[MAX_VARS], back[MAX_RANK]; // variable of the equation -> dimension, and back
+    int64_t size;                            // elements at the bounds
+} Space;
+
+// False: more variables than a tensor has dimensions.
+static bool space_of(const Hoist *h, Expr *e, Space *out) {
+    uint32_t set = expr_variables(e);
+    *out = (Space){.size = 1};
+    for (int v = 0; v < MAX_VARS; v++) {
+        if (!(set >> v & 1)) continue;
+        if (out->rank == MAX_RANK) return false;
+        out->map[v] = out->rank;
+        out->back[out->rank] = v;
+        out->dim[out->rank++] = h->eq->var[v].extent;
+        out->size *= extent_bound(h->p, h->eq->var[v].extent);
+    }
+    return true;
+}
+
+// Makes the expression an equation of its own and reads it where it stood.
+static Expr *part_read(Hoist *h, Expr *e, const Space *space) {
+    int tensor = part_tensor(h, expr_rename(h->job, e, space->map), space->dim, space->rank);
+    Position position[MAX_RANK];
+    for (int d = 0; d < space->rank; d++) position[d] = position_var(space->back[d]);
+    return expr_read(h->job, h->p->tensor.at[tensor], position, e->span);
+}
+
 static Expr *hoist_in(Hoist *h, Expr *e);
 
 static Expr *hoisted(Hoist *h, Expr *e) {
-    uint32_t set = expr_variables(e);
-    Extent dim[MAX_RANK];
-    int map[MAX_VARS], back[MAX_RANK], rank = 0;
-    int64_t size = 1;
-    for (int v = 0; v < MAX_VARS; v++) {
-        map[v] = 0;
-        if (!(set >> v & 1)) continue;
-        if (rank == MAX_RANK) return NULL;
-        map[v] = rank;
-        back[rank] = v;
-        dim[rank++] = h->eq->var[v].extent;
-        size *= extent_bound(h->p, h->eq->var[v].extent);
-    }
-    if (rank == 0 || size < 2 || size * WORTH_REPEATS > h->iterations) return NULL;
+    Space space;
+    if (!space_of(h, e, &space)) return NULL;
+    if (space.rank == 0 || space.size < 2 || space.size * WORTH_REPEATS > h->iterations) return NULL;
     if (expr_cost(h->p->arena, e) < WORTH_COST || fuse_contains(h->p->arena, e, OP_RANDOM)) return NULL;
-    int tensor = part_tensor(h, expr_rename(h->job, e, map), dim, rank);
-    Position position[MAX_RANK];
-    for (int d = 0; d < rank; d++) position[d] = position_var(back[d]);
-    return expr_read(h->job, h->p->tensor.at[tensor], position, e->span);
+    return part_read(h, e, &space);
 }
 
 // Variables of extent one and remainders modulo one are zero: positions without them are plain again.
@@ -132,24 +148,10 @@ static Expr *hoist_in(Hoist *h, Expr *e) {
 // ---- operands of contractions
 
 static Expr *operand_tensor(Hoist *h, Expr *operand) {
-    uint32_t set = expr_variables(operand);
-    Extent dim[MAX_RANK];
-    int map[MAX_VARS], back[MAX_RANK], rank = 0;
-    int64_t size = 1;
-    for (int v = 0; v < MAX_VARS; v++) {
-        map[v] = 0;
-        if (!(set >> v & 1)) continue;
-        if (rank == MAX_RANK) return operand;
-        map[v] = rank;
-        back[rank] = v;
-        dim[rank++] = h->eq->var[v].extent;
-        size *= extent_bound(h->p, h->eq->var[v].extent);
-    }
-    if (size * OPERAND_REUSE > h->iterations) return operand;
-    int tensor = part_tensor(h, expr_rename(h->job, operand, map), dim, rank);
-    Position position[MAX_RANK];
-    for (int d = 0; d < rank; d++) position[d] = position_var(back[d]);
-    return expr_read(h->job, h->p->tensor.at[tensor], position, operand->span);
+    Space space;
+    if (!space_of(h, operand, &space)) return operand;
+    if (space.size * OPERAND_REUSE > h->iterations) return operand;
+    return part_read(h, operand, &space);
 }
 
 // A contraction packs its operands several times and at affine positions only. An operand that costs more than reading,
