@@ -15,6 +15,7 @@ int64_t element_size(const Program *p, ElementType type) {
     case T_REAL: return p->real64 ? 8 : 4;
     case T_I32: return 4;
     case T_I64: return 8;
+    case T_BF16: return 2;
     default: return 1;
     }
 }
@@ -84,7 +85,7 @@ static void print_setting(const StmSetting *s, Text *out) {
 }
 
 static const char *const kind_text[] = {"input", "scalar", "param", "state", "temp"};
-static const char *const type_text[] = {"f32", "f64", "i32", "i64", "u8", "bool"};
+static const char *const type_text[] = {"f32", "f64", "i32", "i64", "u8", "bool", "bf16"};
 
 static void print_tensor(const StmPlan *plan, int number, Text *out) {
     const StmTensor *t = &plan->tensor[number];
@@ -117,15 +118,55 @@ static void print_step(const StmPlan *plan, const StmStep *s, Text *out) {
     }
     text_add(out, "  run %d ", s->kernel);
     extent_text(out, plan, s->parts);
-    text_add(out, "/%lld [", (long long)s->divide);
+    text_add(out, "/%lld", (long long)s->divide);
+    if (s->times != 1) text_add(out, "*%lld", (long long)s->times);
+    if (s->calls != 1) text_add(out, " x%d", s->calls);
+    text_add(out, " [");
     for (int i = 0; i < s->args; i++) text_add(out, i > 0 ? " %d" : "%d", s->arg[i]);
     text_add(out, "] ");
     quoted(out, s->origin);
-    for (int i = 0; i < s->extents; i++) {
+    for (int i = 0; i < s->extents * s->calls; i++) {
         text_add(out, " ");
         extent_text(out, plan, s->extent[i]);
     }
     text_add(out, "\n");
+}
+
+static void print_launch(const StmPlan *plan, int number, Text *out) {
+    const StmLaunch *l = plan->kernel[number].launch;
+    text_add(out, "launch %d %s %d %lld [", number, l->function, l->threads, (long long)l->shared);
+    for (int i = 0; i < l->words; i++) text_add(out, i > 0 ? " %lld" : "%lld", (long long)l->word[i]);
+    text_add(out, "] [");
+    for (int i = 0; i < l->extents; i++) {
+        if (i > 0) text_add(out, " ");
+        axis_text(out, plan, l->extent[i]);
+    }
+    text_add(out, "] %s %d %lld %lld\n", l->table ? "table" : "single", l->registers, (long long)l->static_shared,
+             (long long)l->spills);
+}
+
+static const char *const compute_text[] = {"f32", "tf32", "bf16", "f64"};
+static const char *const epilogue_text[] = {"none",      "bias",     "relu",          "relu_bias", "gelu",
+                                            "gelu_bias", "gelu_aux", "gelu_aux_bias", "bgrad_a",   "bgrad_b"};
+
+static void argument(Text *out, int number) {
+    if (number < 0) text_add(out, " -");
+    else text_add(out, " %d", number);
+}
+
+static void print_matmul(const StmPlan *plan, int number, Text *out) {
+    const StmMatmul *m = plan->kernel[number].matmul;
+    text_add(out, "matmul %d %s %s %s %d %d %d", number, compute_text[m->compute], type_text[m->in], type_text[m->out],
+             m->a, m->b, m->d);
+    argument(out, m->bias);
+    argument(out, m->aux);
+    text_add(out, " %s %s%s", epilogue_text[m->epilogue], m->transpose_a ? "t" : "n", m->transpose_b ? "t" : "n");
+    const StmExtent e[] = {m->m, m->n, m->k, m->batch, m->lda, m->ldb, m->ldd, m->stride_a, m->stride_b, m->stride_d};
+    for (size_t i = 0; i < sizeof e / sizeof *e; i++) {
+        text_add(out, " ");
+        extent_text(out, plan, e[i]);
+    }
+    text_add(out, " %lld %lld %lld\n", (long long)m->offset_a, (long long)m->offset_b, (long long)m->offset_d);
 }
 
 static void group_axes(const StmPlan *plan, const StmGroup *g, Text *out) {
@@ -206,9 +247,12 @@ void plan_print(const StmPlan *plan, Text *out) {
     word(out, t->with);
     text_add(out, "\n");
     for (int i = 0; i < plan->tensors; i++) print_tensor(plan, i, out);
-    for (int i = 0; i < plan->kernels; i++)
+    for (int i = 0; i < plan->kernels; i++) {
         text_add(out, "kernel %d %s %lld %lld\n", i, plan->kernel[i].name, (long long)plan->kernel[i].scratch,
                  (long long)plan->kernel[i].flops);
+        if (plan->kernel[i].launch) print_launch(plan, i, out);
+        if (plan->kernel[i].matmul) print_matmul(plan, i, out);
+    }
     for (int i = 0; i < plan->jobs; i++) print_job(plan, &plan->job[i], out);
 }
 
@@ -242,7 +286,7 @@ int64_t plan_arena_bytes(const StmPlan *plan, int number, const int64_t *extent)
 }
 
 int64_t plan_persistent_bytes(const StmPlan *plan, const int64_t *extent) {
-    static const int bytes_of[] = {4, 8, 4, 8, 1, 1};
+    static const int bytes_of[] = {4, 8, 4, 8, 1, 1, 2};
     int64_t total = 0;
     for (int i = 0; i < plan->tensors; i++) {
         const StmTensor *t = &plan->tensor[i];

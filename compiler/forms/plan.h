@@ -8,14 +8,17 @@
 #include "../../runtime/program/program.h"
 #include "forms/kernels.h"
 
-// One run of a kernel: argument i of the kernel is the storage of program tensor tensor[i].
+// One run of a kernel: argument i of the kernel is the storage of program tensor tensor[i]. A batch (pass/batch.c) is
+// several runs of one kernel that do not depend on each other, done by one step.
 typedef struct KernelCall {
     Kernel *kernel;   // shared by all calls of equal structure
-    int *tensor;      // one per Kernel.buffer
+    int *tensor;      // one per Kernel.buffer; in a batch those of its runs one after another
     Extent extent[2]; // step extents: what Extent.axis == program axes + i stands for in this call
     int extents;
     const char *origin; // module path of its first equation
     int64_t flops;      // of this call at the bound extents
+    int batch;          // number of runs; 0: no batch but one run
+    Extent *more;       // batch: `extents` of each run one after another (extent[] is that of run 0)
 } KernelCall;
 
 typedef struct JobCalls {
@@ -33,7 +36,8 @@ typedef struct KernelProgram {
     VEC(JobCalls) job;    // in the order of program->job
 } KernelProgram;
 
-// What a target says about a kernel's code (the CPU's CpuLowering in the words of the plan).
+// What a target says about a kernel's code, in the words of the plan. Phases run one after the other; a workspace lives
+// while they do.
 enum { CODE_MAX_PHASES = 4, CODE_MAX_WORKSPACES = 8 };
 typedef struct KernelCode {
     int phases;
@@ -41,8 +45,10 @@ typedef struct KernelCode {
         const char *name;
         int args;
         int arg[MAX_VARS * 4]; // >= 0 kernel buffer, < 0 workspace ~arg
-        Extent parts;          // number of parts: ceil(parts / divide)
-        int64_t divide, scratch, flops;
+        Extent parts;          // number of parts: times * ceil(parts / divide)
+        int64_t divide, times, scratch, flops;
+        const StmLaunch *launch; // CUDA: one of the two
+        const StmMatmul *matmul;
     } phase[CODE_MAX_PHASES];
     int workspaces;
     struct {
@@ -50,6 +56,13 @@ typedef struct KernelCode {
         int64_t bytes;
     } workspace[CODE_MAX_WORKSPACES];
 } KernelCode;
+
+static inline int call_runs(const KernelCall *c) {
+    return c->batch > 0 ? c->batch : 1;
+}
+static inline const Extent *call_extents(const KernelCall *c, int run) { // of one run
+    return c->batch > 0 ? c->more + run * c->extents : c->extent;
+}
 
 int64_t extent_bound(const Program *p, Extent e);         // value at the plan's bounds; step extents count as 1
 int64_t element_size(const Program *p, ElementType type); // bytes in memory

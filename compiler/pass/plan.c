@@ -89,38 +89,52 @@ static void add_step(JobPlan *j, StmStep s, const int *arg) {
     vec_push(j->arena, &j->step, s);
 }
 
+static int add_workspace(JobPlan *j, const KernelCode *code, int w, const Extent *step_extent) {
+    int axis[2], axes = j->kp->program->axis.count;
+    int64_t bytes = code->workspace[w].bytes;
+    for (int a = 0; a < 2; a++) {
+        axis[a] = code->workspace[w].axis[a];
+        if (axis[a] < axes) continue; // a step extent: what it stands for in this run
+        Extent e = step_extent[axis[a] - axes];
+        bytes *= e.count;
+        axis[a] = e.axis;
+    }
+    StmBuffer b = {.tensor = -1, .group = group_number(j, axis[0], axis[1]), .bytes = round64(bytes)};
+    return add_buffer(j, b);
+}
+
 static void add_call(JobPlan *j, const KernelCall *call) {
     const Kernel *k = call->kernel;
     const KernelCode *code = &j->code[k->id];
-    int workspace[CODE_MAX_WORKSPACES];
-    for (int i = 0; i < k->buffer.count; i++) tensor_buffer(j, call->tensor[i]);
-    for (int w = 0; w < code->workspaces; w++) {
-        int axis[2], axes = j->kp->program->axis.count;
-        int64_t bytes = code->workspace[w].bytes;
-        for (int a = 0; a < 2; a++) {
-            axis[a] = code->workspace[w].axis[a];
-            if (axis[a] < axes) continue; // a step extent: what it stands for in this call
-            Extent e = call->extent[axis[a] - axes];
-            bytes *= e.count;
-            axis[a] = e.axis;
-        }
-        StmBuffer b = {.tensor = -1, .group = group_number(j, axis[0], axis[1]), .bytes = round64(bytes)};
-        workspace[w] = add_buffer(j, b);
+    int runs = call_runs(call);
+    int *workspace = NEW_ARRAY(j->arena, int, runs *CODE_MAX_WORKSPACES);
+    StmExtent *extent = NEW_ARRAY(j->arena, StmExtent, runs * call->extents + 1);
+    for (int r = 0; r < runs; r++) {
+        const Extent *own = call_extents(call, r);
+        for (int i = 0; i < k->buffer.count; i++) tensor_buffer(j, call->tensor[r * k->buffer.count + i]);
+        for (int w = 0; w < code->workspaces; w++)
+            workspace[r * CODE_MAX_WORKSPACES + w] = add_workspace(j, code, w, own);
+        for (int i = 0; i < call->extents; i++) extent[r * call->extents + i] = stm_extent(own[i]);
     }
     for (int f = 0; f < code->phases; f++) {
-        int arg[MAX_VARS * 4];
-        for (int i = 0; i < code->phase[f].args; i++) {
-            int a = code->phase[f].arg[i];
-            arg[i] = a < 0 ? workspace[~a] : tensor_buffer(j, call->tensor[a]);
-        }
+        int args = code->phase[f].args;
+        int *arg = NEW_ARRAY(j->arena, int, runs *args + 1);
+        for (int r = 0; r < runs; r++)
+            for (int i = 0; i < args; i++) {
+                int a = code->phase[f].arg[i];
+                arg[r * args + i] = a < 0 ? workspace[r * CODE_MAX_WORKSPACES + ~a]
+                                          : tensor_buffer(j, call->tensor[r * k->buffer.count + a]);
+            }
         StmStep s = {.kind = STM_RUN,
                      .kernel = j->first_phase[k->id] + f,
-                     .args = code->phase[f].args,
+                     .args = runs * args,
                      .parts = stm_extent(code->phase[f].parts),
                      .divide = code->phase[f].divide,
+                     .times = code->phase[f].times > 0 ? code->phase[f].times : 1,
                      .origin = call->origin,
-                     .extents = call->extents};
-        for (int i = 0; i < call->extents; i++) s.extent[i] = stm_extent(call->extent[i]);
+                     .extents = call->extents,
+                     .extent = extent,
+                     .calls = runs};
         add_step(j, s, arg);
     }
 }
@@ -260,6 +274,7 @@ static StmType stm_type(const Program *p, ElementType t) {
     case T_I32: return STM_I32;
     case T_I64: return STM_I64;
     case T_U8: return STM_U8;
+    case T_BF16: return STM_BF16;
     default: return STM_BOOL;
     }
 }
@@ -333,7 +348,8 @@ const char *plan_program(const KernelProgram *kp, const KernelCode *code, const 
     for (int i = 0; i < kp->kernel.count; i++)
         for (int f = 0; f < code[i].phases; f++)
             plan->kernel[first_phase[i] + f] =
-                (StmKernelInfo){code[i].phase[f].name, code[i].phase[f].scratch, code[i].phase[f].flops};
+                (StmKernelInfo){code[i].phase[f].name, code[i].phase[f].scratch, code[i].phase[f].flops,
+                                code[i].phase[f].launch, code[i].phase[f].matmul};
 
     // Tensors of the plan: the runtime's own, then the temporaries that calls or outputs name.
     int *plan_tensor = NEW_ARRAY(arena, int, p->tensor.count + 1);
@@ -343,7 +359,8 @@ const char *plan_program(const KernelProgram *kp, const KernelCode *code, const 
     for (int j = 0; j < kp->job.count; j++) {
         const JobCalls *calls = &kp->job.at[j];
         for (int c = 0; c < calls->call.count; c++)
-            for (int b = 0; b < calls->call.at[c].kernel->buffer.count; b++) used[calls->call.at[c].tensor[b]] = true;
+            for (int b = 0; b < call_runs(&calls->call.at[c]) * calls->call.at[c].kernel->buffer.count; b++)
+                used[calls->call.at[c].tensor[b]] = true;
         for (int i = 0; i < calls->job->output.count; i++) used[calls->job->output.at[i].tensor] = true;
     }
     for (int i = 0; i < p->tensor.count; i++)

@@ -225,6 +225,7 @@ void machine_set_scalar(Machine *m, int tensor, double value) {
     case STM_I64: *(int64_t *)at = (int64_t)value; break;
     case STM_U8:
     case STM_BOOL: *(uint8_t *)at = (uint8_t)value; break;
+    case STM_BF16: break; // of temporaries alone
     }
 }
 
@@ -236,6 +237,7 @@ double element_value(StmType type, const void *data, int64_t i) {
     case STM_I64: return (double)((const int64_t *)data)[i];
     case STM_U8:
     case STM_BOOL: return ((const uint8_t *)data)[i];
+    case STM_BF16: break; // of temporaries alone
     }
     return 0;
 }

@@ -17,6 +17,8 @@ typedef struct Reader {
     int room[16]; // capacities of the growing tables, by TABLE_*
 } Reader;
 
+enum { MOST_WORDS = 256, MOST_LAUNCH_EXTENTS = 32 };
+
 enum {
     TABLE_AXIS,
     TABLE_TENSOR,
@@ -183,7 +185,7 @@ static Status read_choice(Reader *r, const char *what, const char *const *names,
     return broken(r, what, word, n);
 }
 
-static const char *const type_names[] = {"f32", "f64", "i32", "i64", "u8", "bool", NULL};
+static const char *const type_names[] = {"f32", "f64", "i32", "i64", "u8", "bool", "bf16", NULL};
 
 static Status read_type(Reader *r, StmType *out) {
     int type = 0;
@@ -347,6 +349,97 @@ static Status read_kernel(Reader *r) {
     return STATUS_OK;
 }
 
+// The kernel that a launch or matmul record is about: the last one.
+static Status read_last_kernel(Reader *r, StmKernelInfo **out) {
+    StmPlan *plan = r->plan;
+    int number = 0;
+    if (plan->kernels == 0) return broken(r, "a kernel record first", "", 0);
+    TRY(read_int(r, "the number of the kernel above", plan->kernels - 1, plan->kernels - 1, &number));
+    *out = &plan->kernel[number];
+    if ((*out)->launch || (*out)->matmul) return broken(r, "one launch or matmul for a kernel", "", 0);
+    return STATUS_OK;
+}
+
+static Status read_launch(Reader *r) {
+    StmKernelInfo *kernel = NULL;
+    StmLaunch *launch = NULL;
+    const char *word;
+    size_t n;
+    int64_t words[MOST_WORDS];
+    int extents[MOST_LAUNCH_EXTENTS];
+    TRY(read_last_kernel(r, &kernel));
+    TRY(ARENA_NEW(r->arena, launch, 1));
+    TRY(read_name(r, "the function's name", &launch->function));
+    TRY(read_int(r, "the threads of a block", 1, 1024, &launch->threads));
+    TRY(read_integer(r, "the bytes of shared memory", 0, 1 << 20, &launch->shared));
+    TRY(expect_word(r, "["));
+    while ((n = next_word(r, &word)) && *word != ']') {
+        if (launch->words == MOST_WORDS || !parse_i64(word, n, &words[launch->words]))
+            return broken(r, "a number among the launch's words", word, n);
+        launch->words++;
+    }
+    TRY(expect_word(r, "["));
+    while ((n = next_word(r, &word)) && *word != ']') {
+        int axis = find_extent(r, word, n);
+        if (launch->extents == MOST_LAUNCH_EXTENTS || axis < 0) return broken(r, "an axis of the launch", word, n);
+        extents[launch->extents++] = axis;
+    }
+    n = next_word(r, &word);
+    launch->table = same(word, n, "table");
+    if (!launch->table && !same(word, n, "single")) return broken(r, "single or table", word, n);
+    TRY(read_int(r, "the registers of a thread", 0, 1024, &launch->registers));
+    TRY(read_integer(r, "the bytes of static shared memory", 0, 1 << 20, &launch->static_shared));
+    TRY(read_integer(r, "the bytes of spills", 0, 1 << 30, &launch->spills));
+    int64_t *word_copy = NULL;
+    int *extent_copy = NULL;
+    TRY(ARENA_NEW(r->arena, word_copy, (size_t)launch->words + 1));
+    TRY(ARENA_NEW(r->arena, extent_copy, (size_t)launch->extents + 1));
+    memcpy(word_copy, words, (size_t)launch->words * sizeof *words);
+    memcpy(extent_copy, extents, (size_t)launch->extents * sizeof *extents);
+    launch->word = word_copy;
+    launch->extent = extent_copy;
+    kernel->launch = launch;
+    return STATUS_OK;
+}
+
+static Status read_matmul(Reader *r) {
+    static const char *const computes[] = {"f32", "tf32", "bf16", "f64", NULL};
+    static const char *const epilogues[] = {"none",     "bias",          "relu",    "relu_bias", "gelu", "gelu_bias",
+                                            "gelu_aux", "gelu_aux_bias", "bgrad_a", "bgrad_b",   NULL};
+    static const char *const transposes[] = {"nn", "nt", "tn", "tt", NULL};
+    StmKernelInfo *kernel = NULL;
+    StmMatmul *m = NULL;
+    const char *word;
+    int choice = 0;
+    TRY(read_last_kernel(r, &kernel));
+    TRY(ARENA_NEW(r->arena, m, 1));
+    TRY(read_choice(r, "f32, tf32, bf16 or f64", computes, &choice));
+    m->compute = (StmCompute)choice;
+    TRY(read_type(r, &m->in));
+    TRY(read_type(r, &m->out));
+    TRY(read_int(r, "the argument A", 0, 63, &m->a));
+    TRY(read_int(r, "the argument B", 0, 63, &m->b));
+    TRY(read_int(r, "the argument D", 0, 63, &m->d));
+    TRY(read_reference(r, "the argument with the bias", 64, &m->bias));
+    TRY(read_reference(r, "the argument AUX", 64, &m->aux));
+    TRY(read_choice(r, "an epilogue", epilogues, &choice));
+    m->epilogue = (StmEpilogue)choice;
+    TRY(read_choice(r, "nn, nt, tn or tt", transposes, &choice));
+    m->transpose_a = choice >= 2;
+    m->transpose_b = choice % 2;
+    StmExtent *extents[] = {&m->m,   &m->n,   &m->k,        &m->batch,    &m->lda,
+                            &m->ldb, &m->ldd, &m->stride_a, &m->stride_b, &m->stride_d};
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+        size_t n = next_word(r, &word);
+        TRY(parse_extent(r, word, n, extents[i]));
+    }
+    TRY(read_integer(r, "the first element of A", 0, INT32_MAX, &m->offset_a));
+    TRY(read_integer(r, "the first element of B", 0, INT32_MAX, &m->offset_b));
+    TRY(read_integer(r, "the first element of D", 0, INT32_MAX, &m->offset_d));
+    kernel->matmul = m;
+    return STATUS_OK;
+}
+
 static Status read_job(Reader *r) {
     StmPlan *plan = r->plan;
     TRY(GROW(r, TABLE_JOB, plan->job, plan->jobs));
@@ -408,30 +501,31 @@ static Status new_step(Reader *r, StmStepKind kind, StmStep **out) {
     StmJob *job = r->job;
     TRY(GROW(r, TABLE_STEP, job->step, job->steps));
     *out = &job->step[job->steps++];
-    **out = (StmStep){.kind = kind, .divide = 1, .parts = {.count = 1, .axis = -1}};
+    **out = (StmStep){.kind = kind, .divide = 1, .times = 1, .calls = 1, .parts = {.count = 1, .axis = -1}};
     return STATUS_OK;
 }
 
-static Status read_run(Reader *r) {
-    StmPlan *plan = r->plan;
-    StmStep *step = NULL;
-    TRY(new_step(r, STM_RUN, &step));
+// "PARTS", "PARTS/DIVIDE" or "PARTS/DIVIDE*TIMES".
+static Status read_parts(Reader *r, StmStep *step) {
     const char *word;
     size_t n = next_word(r, &word);
-    int64_t kernel = -1;
-    if (!parse_i64(word, n, &kernel)) {
-        for (kernel = 0; kernel < plan->kernels && !same(word, n, plan->kernel[kernel].name);) kernel++;
-    }
-    if (kernel < 0 || kernel >= plan->kernels) return broken(r, "the number or name of a kernel", word, n);
-    step->kernel = (int)kernel;
-    n = next_word(r, &word);
     const char *slash = memchr(word, '/', n);
     size_t head = slash ? (size_t)(slash - word) : n;
     TRY(parse_extent(r, word, head, &step->parts));
-    if (slash && (!parse_i64(slash + 1, n - head - 1, &step->divide) || step->divide < 1))
-        return broken(r, "PARTS/DIVIDE", word, n);
-    TRY(expect_word(r, "["));
+    if (!slash) return STATUS_OK;
+    size_t rest = n - head - 1;
+    const char *star = memchr(slash + 1, '*', rest);
+    size_t middle = star ? (size_t)(star - slash - 1) : rest;
+    if (!parse_i64(slash + 1, middle, &step->divide) || step->divide < 1 ||
+        (star && (!parse_i64(star + 1, rest - middle - 1, &step->times) || step->times < 1)))
+        return broken(r, "PARTS/DIVIDE*TIMES", word, n);
+    return STATUS_OK;
+}
+
+static Status read_arguments(Reader *r, StmStep *step) {
     int *arguments = NULL, room = 8;
+    const char *word;
+    size_t n;
     TRY(ARENA_NEW(r->arena, arguments, (size_t)room));
     while ((n = next_word(r, &word)) && *word != ']') {
         int64_t argument = 0;
@@ -448,13 +542,53 @@ static Status read_run(Reader *r) {
     }
     if (!n) return broken(r, "]", word, n);
     step->arg = arguments;
-    TRY(read_text(r, "the step's origin", &step->origin));
-    for (; (n = next_word(r, &word)); step->extents++) {
-        if (step->extents == 2) return broken(r, "at most two step extents", word, n);
-        TRY(parse_extent(r, word, n, &step->extent[step->extents]));
-        if (step->extent[step->extents].axis >= plan->axes) return broken(r, "a step extent without $", word, n);
+    return STATUS_OK;
+}
+
+static Status read_run(Reader *r) {
+    StmPlan *plan = r->plan;
+    StmStep *step = NULL;
+    TRY(new_step(r, STM_RUN, &step));
+    const char *word;
+    size_t n = next_word(r, &word);
+    int64_t kernel = -1, calls = 1;
+    if (!parse_i64(word, n, &kernel)) {
+        for (kernel = 0; kernel < plan->kernels && !same(word, n, plan->kernel[kernel].name);) kernel++;
     }
+    if (kernel < 0 || kernel >= plan->kernels) return broken(r, "the number or name of a kernel", word, n);
+    step->kernel = (int)kernel;
+    TRY(read_parts(r, step));
+    n = next_word(r, &word);
+    if (n > 1 && *word == 'x') {
+        if (!parse_i64(word + 1, n - 1, &calls) || calls < 1 || calls > (1 << 20))
+            return broken(r, "a number of calls such as x12", word, n);
+        n = next_word(r, &word);
+    }
+    step->calls = (int)calls;
+    if (!same(word, n, "[")) return broken(r, "[", word, n);
+    TRY(read_arguments(r, step));
+    if (step->args % step->calls) return broken(r, "as many buffers for each call", "", 0);
+    TRY(read_text(r, "the step's origin", &step->origin));
+    StmExtent *extent = NULL;
+    TRY(ARENA_NEW(r->arena, extent, (size_t)step->calls * 2));
+    for (; (n = next_word(r, &word)); step->extents++) {
+        if (step->extents == 2 * step->calls) return broken(r, "at most two step extents a call", word, n);
+        TRY(parse_extent(r, word, n, &extent[step->extents]));
+        if (extent[step->extents].axis >= plan->axes) return broken(r, "a step extent without $", word, n);
+    }
+    step->extent = extent;
+    if (step->extents % step->calls) return broken(r, "as many step extents for each call", "", 0);
+    step->extents /= step->calls;
     if (step->parts.axis >= plan->axes + step->extents) return broken(r, "the step extents that PARTS names", word, n);
+    const StmLaunch *launch = plan->kernel[kernel].launch;
+    const StmMatmul *m = plan->kernel[kernel].matmul;
+    for (int i = 0; launch && i < launch->extents; i++)
+        if (launch->extent[i] >= plan->axes + step->extents)
+            return broken(r, "the step extents that the kernel's launch names", "", 0);
+    if (step->calls > 1 && !(launch && launch->table)) return broken(r, "several calls only with a table", "", 0);
+    if (m && (m->a >= step->args || m->b >= step->args || m->d >= step->args || m->bias >= step->args ||
+              m->aux >= step->args))
+        return broken(r, "the arguments that the kernel's matmul names", "", 0);
     return STATUS_OK;
 }
 
@@ -516,8 +650,10 @@ static Status read_record(Reader *r) {
     if (same(word, n, "train")) return read_train(r);
     if (same(word, n, "tensor")) return read_tensor(r);
     if (same(word, n, "kernel")) return read_kernel(r);
+    if (same(word, n, "launch")) return read_launch(r);
+    if (same(word, n, "matmul")) return read_matmul(r);
     if (same(word, n, "job")) return read_job(r);
-    return broken(r, "a record (program axis option setting prepare train tensor kernel job)", word, n);
+    return broken(r, "a record (program axis option setting prepare train tensor kernel launch matmul job)", word, n);
 }
 
 static bool next_line(Reader *r) {
@@ -574,6 +710,7 @@ size_t type_size(StmType type) {
     case STM_I64: return 8;
     case STM_U8:
     case STM_BOOL: return 1;
+    case STM_BF16: return 2;
     }
     return 0;
 }

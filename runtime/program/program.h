@@ -29,7 +29,8 @@ typedef struct StmKernelEntry {
     StmKernel v2, v3, v4; // x86-64-v2, -v3 (AVX2, FMA), -v4 (AVX-512)
 } StmKernelEntry;
 
-typedef enum StmType { STM_F32, STM_F64, STM_I32, STM_I64, STM_U8, STM_BOOL } StmType;
+// bf16 is a type of memory alone: temporaries of CUDA plans. Kernels read it as f32.
+typedef enum StmType { STM_F32, STM_F64, STM_I32, STM_I64, STM_U8, STM_BOOL, STM_BF16 } StmType;
 
 typedef struct StmExtent { // count, times the value of `axis` when axis >= 0
     int64_t count;
@@ -91,11 +92,13 @@ typedef struct StmStep {
     int kernel;      // RUN
     int args;        // RUN: arguments; ZERO: 1; COPY: 2, to then from
     const int *arg;  // buffer numbers of the job
-    StmExtent parts; // RUN: ceil(parts / divide)
-    int64_t divide;
-    const char *origin;  // module path, for profiles
-    int extents;         // RUN: step extents, appended to the axes in the kernel's `extent`: axis number axes + i, here
-    StmExtent extent[2]; //   and in `parts`, is extent[i] (one kernel serves tensors of many sizes)
+    StmExtent parts; // RUN: times * ceil(parts / divide)
+    int64_t divide, times;
+    const char *origin;      // module path, for profiles
+    int extents;             // RUN: step extents, appended to the axes in the kernel's `extent`: axis number axes + i,
+    const StmExtent *extent; //   here and in `parts`, is extent[i] (one kernel serves tensors of many sizes); <= 2
+    int calls;               // RUN, CUDA plans: calls of the kernel done by this step; arg and extent hold theirs one
+                             //   after another (args / calls and `extents` each), parts are those of each call
 } StmStep;
 
 typedef struct StmJobOutput {
@@ -130,10 +133,55 @@ typedef struct StmTrain {
     const char *compare, *with; // NULL: no baselines
 } StmTrain;
 
+// How a function of stm_cuda_image is started (spec/cuda.md). Parameters in order: the step's buffers, the words by
+// value, the extents as 32-bit numbers, the address of the word that reports gathers outside.
+typedef struct StmLaunch {
+    const char *function;
+    int threads;    // of a block
+    int64_t shared; // dynamic shared memory of a block, bytes
+    int words;
+    const int64_t *word;
+    int extents;
+    const int *extent; // axis numbers, or axes + i for step extents
+    bool table;        // parameters are a table of calls, their number, and the report word
+    int registers;     // of a thread
+    int64_t static_shared, spills; // bytes: of a block; of a thread
+} StmLaunch;
+
+// D = epilogue(op(A) op(B)), row-major, `batch` times; done by cuBLASLt. op(A) is m x k, op(B) k x n, D m x n.
+// A transposed operand is stored k x m or n x k. Strides in elements between batches (0: the same matrix).
+typedef enum StmCompute { STM_COMPUTE_F32, STM_COMPUTE_TF32, STM_COMPUTE_BF16, STM_COMPUTE_F64 } StmCompute;
+typedef enum StmEpilogue { // BIAS: a row of n, added first; AUX: what the activation was given is stored as well
+    STM_EPILOGUE_NONE,
+    STM_EPILOGUE_BIAS,
+    STM_EPILOGUE_RELU,
+    STM_EPILOGUE_RELU_BIAS,
+    STM_EPILOGUE_GELU, // the tanh form
+    STM_EPILOGUE_GELU_BIAS,
+    STM_EPILOGUE_GELU_AUX,
+    STM_EPILOGUE_GELU_AUX_BIAS,
+    STM_EPILOGUE_BGRAD_A, // `bias` is written: the sum over k of op(A), m numbers
+    STM_EPILOGUE_BGRAD_B, // the sum over k of op(B), n numbers
+} StmEpilogue;
+typedef struct StmMatmul {
+    StmCompute compute;
+    StmType in, out;   // of A and B; of D and AUX (bias is the plan's real)
+    int a, b, d;       // argument numbers of the step
+    int bias, aux;     // the same, or -1
+    StmEpilogue epilogue;
+    bool transpose_a, transpose_b;
+    StmExtent m, n, k, batch;
+    StmExtent lda, ldb, ldd;
+    StmExtent stride_a, stride_b, stride_d;
+    int64_t offset_a, offset_b, offset_d; // elements from the start of the buffer
+} StmMatmul;
+
 typedef struct StmKernelInfo {
     const char *name;
     int64_t scratch; // bytes per thread
     int64_t flops;   // at the bound extents, for profiles
+    const StmLaunch *launch; // CUDA plans: one of the two; host plans: neither
+    const StmMatmul *matmul;
 } StmKernelInfo;
 
 typedef struct StmPlan {
@@ -151,6 +199,12 @@ typedef struct StmPlan {
 
 extern const char stm_plan_text[];
 extern const uint64_t stm_plan_size;
-extern const StmKernelEntry stm_kernels[];
+extern const StmKernelEntry stm_kernels[]; // entries without any code when the executable is for CUDA alone
+
+// The CUDA plan and its code; sizes are 0 in an executable without the CUDA target (spec/cuda.md).
+extern const char stm_cuda_plan_text[];
+extern const uint64_t stm_cuda_plan_size;
+extern const unsigned char stm_cuda_image[];
+extern const uint64_t stm_cuda_image_size;
 
 #endif

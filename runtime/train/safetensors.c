@@ -45,6 +45,7 @@ static SafeType type_of(StmType type) {
     case STM_I64: return SAFE_I64;
     case STM_U8: return SAFE_U8;
     case STM_BOOL: return SAFE_BOOL;
+    case STM_BF16: return SAFE_BF16;
     }
     return SAFE_U8;
 }

@@ -44,8 +44,8 @@ LLVMValueRef emit_mono(Emit *e, Mono x) {
 LLVMValueRef emit_base(Emit *e, int buffer) {
     if (e->base[buffer]) return e->base[buffer];
     LLVMBasicBlockRef here = to_entry(e);
-    EXPECT(e->plan->arg_of[buffer] >= 0);
-    LLVMValueRef at = const_i64(e->m, e->plan->arg_of[buffer]);
+    EXPECT(e->plan->nest.arg_of[buffer] >= 0);
+    LLVMValueRef at = const_i64(e->m, e->plan->nest.arg_of[buffer]);
     LLVMValueRef p = LLVMBuildGEP2(e->m->builder, e->m->ptr, e->buffers, &at, 1, "");
     e->base[buffer] = LLVMBuildLoad2(e->m->builder, e->m->ptr, p, "");
     LLVMPositionBuilderAtEnd(e->m->builder, here);
@@ -90,7 +90,7 @@ static LLVMValueRef position_value(Emit *e, const Position *x, bool lanes, LLVMV
     Position plain = *x;
     plain.divide = 1;
     plain.modulo = 0;
-    bool negative = !(position_range(e->plan, &plain, &low, &high) && low >= 0);
+    bool negative = !(position_range(&e->plan->nest, &plain, &low, &high) && low >= 0);
     if (negative && !x->guarded) { // unguarded positions are inside their dimension; the sum can still be negative only
         negative = x->offset < 0;  // through an offset or a coefficient below zero
         for (int t = 0; t < x->terms; t++) negative = negative || x->term[t].coef < 0;
@@ -141,18 +141,18 @@ static Address address_of(Emit *e, int tensor, int rank, const Position *positio
     const Mono *stride;
     int64_t pitch = 1; // locals of an outer lane: lanes are the innermost dimension
     if (tensor >= 0) {
-        const KernelBuffer *buffer = &plan->kernel->buffer.at[tensor];
+        const KernelBuffer *buffer = &plan->nest.kernel->buffer.at[tensor];
         a.type = buffer->type;
         a.base = emit_base(e, tensor);
         dim = buffer->dim;
-        stride = plan->stride[tensor];
+        stride = plan->nest.stride[tensor];
     } else {
-        const KernelLocal *local = &plan->kernel->local.at[~tensor];
+        const KernelLocal *local = &plan->nest.kernel->local.at[~tensor];
         a.type = local->type;
         LLVMValueRef at = const_i64(e->m, plan->local_offset[~tensor]);
         a.base = LLVMBuildGEP2(b, e->m->i8, e->scratch, &at, 1, "");
         dim = local->dim;
-        stride = plan->local_stride[~tensor];
+        stride = plan->nest.local_stride[~tensor];
         if (plan->lane >= 0) pitch = WIDEST;
     }
     int64_t elements = pitch;
@@ -165,7 +165,7 @@ static Address address_of(Emit *e, int tensor, int rank, const Position *positio
         const Position *x = &position[d];
         Mono s = stride[d];
         s.k *= pitch;
-        bool checked = position_checked(plan, x, dim[d]);
+        bool checked = position_checked(&plan->nest, x, dim[d]);
         if (x->gather) {
             LLVMValueRef p = emit_value(e, x->gather);
             LLVMTypeRef wide = shape_like(e->m->i64, LLVMTypeOf(p));
@@ -188,7 +188,7 @@ static Address address_of(Emit *e, int tensor, int rank, const Position *positio
             }
             continue;
         }
-        bool across = e->lane >= 0 && e->lanes > 1 && position_uses(plan, x, e->lane);
+        bool across = e->lane >= 0 && e->lanes > 1 && position_uses(&plan->nest, x, e->lane);
         if (across && (x->divide > 1 || x->modulo > 0)) {
             LLVMValueRef exact = NULL, p = position_value(e, x, true, &exact);
             LLVMValueRef inside = exact;
@@ -408,7 +408,7 @@ static void store(Emit *e, const Address *a, LLVMValueRef v, LLVMTypeRef memory)
 void emit_write(Emit *e, const Stage *stage, LLVMValueRef value) {
     CpuModule *m = e->m;
     LLVMBuilderRef b = m->builder;
-    const Kernel *k = e->plan->kernel;
+    const Kernel *k = e->plan->nest.kernel;
     bool number = stage->reduce == REDUCE_ARGMAX || stage->reduce == REDUCE_ARGMIN;
     value = emit_cast(e, value, number ? T_I32 : stage->value->type,
                       stage->dest >= 0 ? k->buffer.at[stage->dest].type : k->local.at[~stage->dest].type);
@@ -442,9 +442,9 @@ void emit_write(Emit *e, const Stage *stage, LLVMValueRef value) {
 LLVMValueRef emit_random_index(Emit *e) {
     LLVMBuilderRef b = e->m->builder;
     LLVMValueRef index = const_i64(e->m, 0), along = NULL;
-    for (int v = 0; v < e->plan->vars; v++) {
+    for (int v = 0; v < e->plan->nest.vars; v++) {
         Mono s;
-        if (e->plan->var[v].gone || !random_stride(e->plan, e->stage, v, &s)) continue;
+        if (e->plan->nest.var[v].gone || !random_stride(&e->plan->nest, e->stage, v, &s)) continue;
         LLVMValueRef by = emit_mono(e, s);
         index = LLVMBuildAdd(b, index, LLVMBuildMul(b, e->var[v], by, ""), "");
         if (v == e->lane) along = by;

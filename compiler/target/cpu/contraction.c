@@ -151,7 +151,7 @@ static bool unary_chain(const Expr *e, const Expr *main) { // a function with f(
 }
 
 // Dimensions are the positions of the main read.
-static bool window_operand(Making *g, const LoopPlan *strides, const Expr *value, ContractOperand *x,
+static bool window_operand(Making *g, const Nest *strides, const Expr *value, ContractOperand *x,
                            ContractionOperand *o) {
     const Expr *main = main_read(value, NULL, 0);
     if (!main) return false;
@@ -222,8 +222,7 @@ static LLVMValueRef load_operand(void *user, EmitPoint *at, const LLVMValueRef *
 static void store_results(void *user, EmitPoint *at, LLVMValueRef sums, const LLVMValueRef *index, int lane_index,
                           int lanes, LLVMValueRef mask);
 
-static bool make_operand(Making *g, const LoopPlan *strides, const Expr *value, ContractOperand *x,
-                         ContractionOperand *o) {
+static bool make_operand(Making *g, const Nest *strides, const Expr *value, ContractOperand *x, ContractionOperand *o) {
     int vars = g->k->vars;
     *x = (ContractOperand){.load = load_operand, .user = o};
     if (window_operand(g, strides, value, x, o)) return true;
@@ -299,7 +298,7 @@ static bool add_indices(Making *g, int *index_of) {
     return true;
 }
 
-static void output_strides(Making *g, const LoopPlan *strides) {
+static void output_strides(Making *g, const Nest *strides) {
     const Stage *out = NULL;
     for (int s = 0; s < g->k->stage.count; s++)
         if (g->k->stage.at[s].dest >= 0) out = &g->k->stage.at[s];
@@ -314,7 +313,7 @@ static void output_strides(Making *g, const LoopPlan *strides) {
 Contraction *contraction_plan(Arena *arena, const Program *p, const Kernel *k, const CpuOptions *options,
                               const char **why) {
     Making g = {.arena = arena, .p = p, .c = NEW(arena, Contraction)};
-    LoopPlan *strides = NEW(arena, LoopPlan);
+    Nest *strides = NEW(arena, Nest);
     Expr *side[2] = {NULL, NULL};
     int index_of[LOOP_VARS];
     g.k = arena_copy(arena, k, sizeof *k);
@@ -326,7 +325,7 @@ Contraction *contraction_plan(Arena *arena, const Program *p, const Kernel *k, c
     *why = NULL;
     if (!check_shape(&g) || !flatten(&g, g.k->stage.at[0].value)) goto refused;
     if (has_op(g.k->stage.at[0].value, OP_RANDOM) && !refuse(&g, "random numbers in an operand")) goto refused;
-    if ((*why = plan_loops(arena, p, g.k, k->name, options, strides))) return NULL;
+    if ((*why = nest_init(arena, p, g.k, k->name, strides))) return NULL;
     if (!add_indices(&g, index_of) || !split_factors(&g, side)) goto refused;
     for (int i = 0; i < 2; i++)
         if (!make_operand(&g, strides, side[i], i ? &g.spec.q : &g.spec.p, &g.c->operand[i])) goto refused;
@@ -341,17 +340,17 @@ Contraction *contraction_plan(Arena *arena, const Program *p, const Kernel *k, c
                       .arg = {(Expr *)g.c->operand[0].value, (Expr *)g.c->operand[1].value}};
     g.k->stage.at[0].value = product;
     LoopPlan *loops = &g.c->loops;
-    loops->chunked = loops->chunk = -1;
-    loops->unmerged = true;
+    loops->nest.chunked = loops->nest.chunk = -1;
+    loops->nest.unmerged = true;
     if ((*why = plan_loops(arena, p, g.k, k->name, options, loops))) return NULL;
     int args = 0;
-    for (int i = 0; i < g.k->buffer.count; i++) args += loops->arg_of[i] >= 0;
+    for (int i = 0; i < g.k->buffer.count; i++) args += loops->nest.arg_of[i] >= 0;
     g.spec.name = k->name;
     g.spec.type = p->real64 ? CONTRACT_F64 : CONTRACT_F32;
     for (int w = 0; w < CONTRACT_WORKSPACES; w++) g.spec.workspace_buffer[w] = args + w;
     g.spec.store = store_results;
-    if (!g.spec.p.load) g.spec.p.buffer = loops->arg_of[g.spec.p.buffer];
-    if (!g.spec.q.load) g.spec.q.buffer = loops->arg_of[g.spec.q.buffer];
+    if (!g.spec.p.load) g.spec.p.buffer = loops->nest.arg_of[g.spec.p.buffer];
+    if (!g.spec.q.load) g.spec.q.buffer = loops->nest.arg_of[g.spec.q.buffer];
     CpuFeatures features[CPU_LEVELS];
     char error[CONTRACT_ERROR_LENGTH] = "";
     for (int level = 0; level < CPU_LEVELS; level++) features[level] = contract_cpu_level(level + 2);
@@ -380,10 +379,10 @@ static Emit emit_here(Emitting *g, CpuModule *m, EmitPoint *at) {
     m->builder = at->builder;
     Emit e = {.m = m, .plan = &c->loops, .lane = -1, .lanes = 1, .buffers = at->buffers, .extents = at->extents};
     e.base = NEW_ARRAY(g->arena, LLVMValueRef, k->buffer.count + 1);
-    e.axis = NEW_ARRAY(g->arena, LLVMValueRef, g->c->loops.program->axis.count + 8);
+    e.axis = NEW_ARRAY(g->arena, LLVMValueRef, g->c->loops.nest.program->axis.count + 8);
     e.local = NEW_ARRAY(g->arena, LLVMValueRef, k->local.count + 1);
-    e.value = NEW_ARRAY(g->arena, LLVMValueRef, c->loops.exprs + 1);
-    e.undo = NEW_ARRAY(g->arena, int, c->loops.exprs + 1);
+    e.value = NEW_ARRAY(g->arena, LLVMValueRef, c->loops.nest.exprs + 1);
+    e.undo = NEW_ARRAY(g->arena, int, c->loops.nest.exprs + 1);
     for (int v = 0; v < k->vars; v++)
         if (extent_is_one(k->var[v].extent)) e.var[v] = const_i64(m, 0);
     return e;
@@ -405,7 +404,7 @@ static LLVMValueRef load_operand(void *user, EmitPoint *at, const LLVMValueRef *
 }
 
 static LLVMValueRef scalar_argument(Emit *e, int buffer) {
-    if (buffer < 0 || e->plan->arg_of[buffer] < 0) return const_i32(e->m, 0);
+    if (buffer < 0 || e->plan->nest.arg_of[buffer] < 0) return const_i32(e->m, 0);
     return LLVMBuildLoad2(e->m->builder, e->m->i32, emit_base(e, buffer), "");
 }
 
@@ -450,7 +449,7 @@ const char *contraction_emit(CpuModule *m, Arena *arena, const Contraction *c, c
     plan->scratch_p += CPU_SCRATCH_HEADER; // the header belongs to no kernel
     plan->scratch_q += CPU_SCRATCH_HEADER;
     plan->scratch_sums += CPU_SCRATCH_HEADER;
-    plan->spec.name = arena_format(arena, "%s.%s", c->loops.name, cpu_level_suffix[m->level]);
+    plan->spec.name = arena_format(arena, "%s.%s", c->loops.nest.name, cpu_level_suffix[m->level]);
     LLVMValueRef function[CONTRACT_MAX_PHASES];
     char error[CONTRACT_ERROR_LENGTH] = "";
     if (!contract_emit(plan, m->module, function, error)) return arena_format(arena, "%s", error);

@@ -2,7 +2,7 @@
 #include "target/cpu/cpu.h"
 
 #include "target/cpu/contraction.h"
-#include "target/cpu/derive.h"
+#include "forms/derive.h"
 #include "target/cpu/loops.h"
 
 #include <llvm-c/Analysis.h>
@@ -30,8 +30,8 @@ static const char *add_phase(Arena *arena, const Program *p, const CpuOptions *o
                              const Kernel *k, const char *name, int chunked, int chunks, CpuLowering *out) {
     PhasePlan *holder = NEW(arena, PhasePlan);
     LoopPlan *plan = &holder->loops;
-    plan->chunked = chunked;
-    plan->chunk = chunked >= 0 ? 0 : -1;
+    plan->nest.chunked = chunked;
+    plan->nest.chunk = chunked >= 0 ? 0 : -1;
     plan->chunks = chunks;
     const char *error = plan_loops(arena, p, k, name, options, plan);
     if (error) return error;
@@ -39,7 +39,7 @@ static const char *add_phase(Arena *arena, const Program *p, const CpuOptions *o
     *phase = (CpuPhase){
         .name = name, .parts = plan->parts, .divide = plan->divide, .scratch = plan->scratch, .plan = holder};
     for (int i = 0; i < k->buffer.count; i++) {
-        if (plan->arg_of[i] < 0) continue;
+        if (plan->nest.arg_of[i] < 0) continue;
         if (phase->args == MAX_VARS * 4) return arena_format(arena, "kernel %s has too many arguments", name);
         phase->arg[phase->args++] = i < original->buffer.count ? i : ~(i - original->buffer.count);
     }
@@ -114,7 +114,7 @@ static Split choose_split(const Program *p, const Kernel *k, const CpuOptions *o
     work *= results;
     for (int i = first->free; i < first->vars; i++)
         work *= (double)mono_bound(p, mono_extent(k->var[first->var[i]].extent));
-    if (whole->scatters || k->vars + 1 > 2 * MAX_VARS) return split;
+    if (whole->nest.scatters || k->vars + 1 > 2 * MAX_VARS) return split;
     if (k->split >= 0) {
         split.var = k->split;
         split.chunks = k->chunks > 1 ? k->chunks : 16;
@@ -166,7 +166,7 @@ static void add_contraction(Arena *arena, const Kernel *k, const Contraction *c,
                             .scratch = CPU_SCRATCH_HEADER + all->scratch_bytes,
                             .plan = plan};
         for (int b = 0; b < k->buffer.count; b++)
-            if (c->loops.arg_of[b] >= 0) phase->arg[phase->args++] = b;
+            if (c->loops.nest.arg_of[b] >= 0) phase->arg[phase->args++] = b;
         // The functions know workspaces by position: one that is not used still takes its place.
         for (int w = 0; w < CONTRACT_WORKSPACES; w++)
             if (out->workspaces > 0) phase->arg[phase->args++] = workspace[w] >= 0 ? ~workspace[w] : ~0;
@@ -186,7 +186,7 @@ const char *cpu_lower(Arena *arena, const Program *p, const Kernel *k, const Cpu
         out->note = why;
     }
     d = derive_buffers(arena, d);
-    LoopPlan whole = {.chunked = -1, .chunk = -1};
+    LoopPlan whole = {.nest = {.chunked = -1, .chunk = -1}};
     const char *error = plan_loops(arena, p, d, k->name, options, &whole);
     if (error) return error;
     Split split = choose_split(p, d, options, &whole);

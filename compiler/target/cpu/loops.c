@@ -9,7 +9,7 @@
 
 enum { MOST_ACCUMULATORS = 4, UNROLL_WINDOW = 16, UNROLL_COST = 160, CHEAP = 10, MODERATE = 30, HEAVY = 60 };
 
-typedef struct Nest { // the loops of one stage
+typedef struct StageNest { // the loops of one stage
     Emit *e;
     const Stage *stage;
     const LoopStage *loops;
@@ -18,15 +18,15 @@ typedef struct Nest { // the loops of one stage
     int copy;           // accumulator of the body being emitted
     bool unrolled;      // reduced loops are unrolled completely
     bool lanes_reduced; // lanes go across the innermost reduced variable
-} Nest;
+} StageNest;
 
 static uint64_t bit(int var) {
     return (uint64_t)1 << var;
 }
 
 static void run_stages(Emit *e);
-static void free_loops(Nest *n, int depth);
-static void reduce_loops(Nest *n, int depth);
+static void free_loops(StageNest *n, int depth);
+static void reduce_loops(StageNest *n, int depth);
 
 static LLVMValueRef smaller(Emit *e, LLVMValueRef a, LLVMValueRef b) {
     return LLVMBuildSelect(e->m->builder, LLVMBuildICmp(e->m->builder, LLVMIntSLT, a, b, ""), a, b, "");
@@ -35,16 +35,16 @@ static LLVMValueRef smaller(Emit *e, LLVMValueRef a, LLVMValueRef b) {
 static void bounds_of(Emit *e, int var, LLVMValueRef *from, LLVMValueRef *to) {
     const LoopPlan *plan = e->plan;
     LLVMBuilderRef b = e->m->builder;
-    LLVMValueRef n = emit_mono(e, plan->var[var].extent);
+    LLVMValueRef n = emit_mono(e, plan->nest.var[var].extent);
     *from = const_i64(e->m, 0);
     *to = n;
-    if (var != plan->chunked) return;
+    if (var != plan->nest.chunked) return;
     LLVMValueRef count = const_i64(e->m, plan->chunks);
     LLVMValueRef up = LLVMBuildAdd(b, n, const_i64(e->m, plan->chunks - 1), "");
     LLVMValueRef size = LLVMBuildUDiv(b, up, count, "");
-    if (plan->var[var].bound >= 1024) // whole vectors
+    if (plan->nest.var[var].bound >= 1024) // whole vectors
         size = LLVMBuildAnd(b, LLVMBuildAdd(b, size, const_i64(e->m, 63), ""), const_i64(e->m, ~(int64_t)63), "");
-    *from = smaller(e, LLVMBuildMul(b, size, e->var[plan->chunk], ""), n);
+    *from = smaller(e, LLVMBuildMul(b, size, e->var[plan->nest.chunk], ""), n);
     *to = smaller(e, LLVMBuildAdd(b, *from, size, ""), n);
 }
 
@@ -191,7 +191,7 @@ static LLVMValueRef across_lanes(Emit *e, Reduce r, ElementType type, LLVMValueR
 }
 
 // Row-major number of the current position of the reduced variables, i32.
-static LLVMValueRef reduced_number(Nest *n) {
+static LLVMValueRef reduced_number(StageNest *n) {
     Emit *e = n->e;
     LLVMBuilderRef b = e->m->builder;
     const Stage *stage = n->stage;
@@ -202,7 +202,7 @@ static LLVMValueRef reduced_number(Nest *n) {
         LLVMValueRef by = emit_mono(e, m);
         number = LLVMBuildAdd(b, number, LLVMBuildMul(b, e->var[v], by, ""), "");
         if (v == e->lane && e->lanes > 1) along = by;
-        if (!mono_multiply(m, mono_extent(e->plan->kernel->var[v].extent), &m)) DIE("too many dynamic axes");
+        if (!mono_multiply(m, mono_extent(e->plan->nest.kernel->var[v].extent), &m)) DIE("too many dynamic axes");
     }
     number = LLVMBuildTrunc(b, number, e->m->i32, "");
     if (!along) return number;
@@ -211,7 +211,7 @@ static LLVMValueRef reduced_number(Nest *n) {
     return LLVMBuildAdd(b, splat(e->m, number, e->lanes), along, "");
 }
 
-static void accumulate(Nest *n, int copy) {
+static void accumulate(StageNest *n, int copy) {
     Emit *e = n->e;
     LLVMBuilderRef b = e->m->builder;
     Reduce r = n->stage->reduce;
@@ -238,11 +238,11 @@ static void accumulate(Nest *n, int copy) {
 }
 
 // The reduced variables that a window loop runs through, when their number is small and known.
-static int64_t window(const Nest *n) {
+static int64_t window(const StageNest *n) {
     int64_t count = 1;
     for (int i = 0; i < n->loops->reds; i++) {
-        const LoopVar *v = &n->e->plan->var[n->loops->red[i]];
-        if (v->extent.axes || n->loops->red[i] == n->e->plan->chunked) return -1;
+        const NestVar *v = &n->e->plan->nest.var[n->loops->red[i]];
+        if (v->extent.axes || n->loops->red[i] == n->e->plan->nest.chunked) return -1;
         count *= v->extent.k;
         if (count > UNROLL_WINDOW) return -1;
     }
@@ -250,7 +250,7 @@ static int64_t window(const Nest *n) {
 }
 
 typedef struct ReduceBody {
-    Nest *nest;
+    StageNest *nest;
     int depth;
 } ReduceBody;
 
@@ -260,7 +260,7 @@ static void reduce_body(void *user, int copy) {
     reduce_loops(r->nest, r->depth + 1);
 }
 
-static void plain_reduce_loop(Nest *n, int depth, LLVMValueRef from, LLVMValueRef to) {
+static void plain_reduce_loop(StageNest *n, int depth, LLVMValueRef from, LLVMValueRef to) {
     Emit *e = n->e;
     CpuModule *m = e->m;
     int var = n->loops->red[depth], unroll = depth == n->loops->reds - 1 ? n->accumulators : 1;
@@ -310,7 +310,7 @@ static uint64_t inner_bits(const int *var, int count) {
     return bits;
 }
 
-static void reduce_loops(Nest *n, int depth) {
+static void reduce_loops(StageNest *n, int depth) {
     Emit *e = n->e;
     if (depth == n->loops->reds) {
         accumulate(n, n->unrolled ? n->copy++ : n->copy);
@@ -328,13 +328,13 @@ static void reduce_loops(Nest *n, int depth) {
     }
 }
 
-static int count_accumulators(const Nest *n) {
+static int count_accumulators(const StageNest *n) {
     const LoopPlan *plan = n->e->plan;
     int64_t cost = n->loops->cost;
     if (is_arg(n->stage->reduce) || n->loops->reds == 0) return 1;
     int last = n->loops->red[n->loops->reds - 1];
-    int64_t bound = plan->var[last].bound;
-    if (last == plan->chunked) bound /= plan->chunks;
+    int64_t bound = plan->nest.var[last].bound;
+    if (last == plan->nest.chunked) bound /= plan->chunks;
     if (n->unrolled) return n->loops->cost <= CHEAP ? 2 : 1;
     // Short loops stay small: every accumulator is another copy of the body. v2 is for old machines: compact code
     // there.
@@ -343,7 +343,7 @@ static int count_accumulators(const Nest *n) {
     return cost <= CHEAP && n->e->m->level > CPU_V2 ? 4 : 2;
 }
 
-static void stage_result(Nest *n) {
+static void stage_result(StageNest *n) {
     Emit *e = n->e;
     CpuModule *m = e->m;
     const Stage *stage = n->stage;
@@ -387,7 +387,7 @@ static void free_body(void *user, int copy) {
 }
 
 static int map_unroll(const Emit *e, int lane, int64_t cost) {
-    return cost <= CHEAP && e->plan->var[lane].bound >= 64 && e->m->level > CPU_V2 ? 2 : 1;
+    return cost <= CHEAP && e->plan->nest.var[lane].bound >= 64 && e->m->level > CPU_V2 ? 2 : 1;
 }
 
 // Where the body costs much more than masking on AVX-512, one masked loop is half the code of a whole and a masked one.
@@ -396,7 +396,7 @@ static bool masks_suffice(const Emit *e, int64_t cost) {
     return e->m->level == CPU_V4 && cost > HEAVY;
 }
 
-static void free_loops(Nest *n, int depth) {
+static void free_loops(StageNest *n, int depth) {
     Emit *e = n->e;
     if (depth == n->loops->frees) {
         stage_result(n);
@@ -425,9 +425,9 @@ static void free_loops(Nest *n, int depth) {
 }
 
 static void run_stages(Emit *e) {
-    const Kernel *k = e->plan->kernel;
+    const Kernel *k = e->plan->nest.kernel;
     for (int s = 0; s < k->stage.count; s++) {
-        Nest n = {.e = e, .stage = &k->stage.at[s], .loops = &e->plan->stage[s]};
+        StageNest n = {.e = e, .stage = &k->stage.at[s], .loops = &e->plan->stage[s]};
         e->stage = n.stage;
         bool straight = n.loops->frees == 0 && n.loops->reds == 0;
         // What straight stages evaluate serves the later ones too, until something is written that they may read.
@@ -440,7 +440,7 @@ static void run_stages(Emit *e) {
 // ---- outer loops and parts
 static void hoist_all(Emit *e, int from) { // what no outer loop from `from` on changes
     const LoopPlan *plan = e->plan;
-    const Kernel *k = plan->kernel;
+    const Kernel *k = plan->nest.kernel;
     uint64_t inner = USES_LATE | inner_bits(plan->outer + from, plan->outers - from);
     if (plan->lane >= 0) inner |= bit(plan->lane);
     for (int s = 0; s < k->stage.count; s++) {
@@ -479,7 +479,7 @@ static void outer_loops(Emit *e, int depth, LLVMValueRef lane_from, LLVMValueRef
     }
     int64_t cost = 0;
     bool loops = false;
-    for (int s = 0; s < plan->kernel->stage.count; s++) {
+    for (int s = 0; s < plan->nest.kernel->stage.count; s++) {
         cost += plan->stage[s].cost;
         loops = loops || plan->stage[s].frees || plan->stage[s].reds;
     }
@@ -505,7 +505,7 @@ static void flattened(Emit *e) { // the loop over [first * divide, last * divide
     LLVMValueRef rest = loop.index;
     for (int i = plan->cuts - 1; i >= 0; i--) {
         int var = plan->outer[i];
-        LLVMValueRef n = emit_mono(e, plan->var[var].extent);
+        LLVMValueRef n = emit_mono(e, plan->nest.var[var].extent);
         e->var[var] = i ? LLVMBuildURem(b, rest, n, "") : rest;
         if (i) rest = LLVMBuildUDiv(b, rest, n, "");
     }
@@ -517,14 +517,14 @@ static void flattened(Emit *e) { // the loop over [first * divide, last * divide
 }
 
 static LLVMValueRef scalar_i32(Emit *e, int buffer) {
-    if (buffer < 0 || e->plan->arg_of[buffer] < 0) return const_i32(e->m, 0); // nothing random in this phase
+    if (buffer < 0 || e->plan->nest.arg_of[buffer] < 0) return const_i32(e->m, 0); // nothing random in this phase
     LLVMValueRef p = emit_base(e, buffer);
     return LLVMBuildLoad2(e->m->builder, e->m->i32, p, "");
 }
 
 void loops_emit(CpuModule *m, Arena *arena, const LoopPlan *plan) {
-    LLVMValueRef function = module_function(m, plan->name);
-    const Kernel *k = plan->kernel;
+    LLVMValueRef function = module_function(m, plan->nest.name);
+    const Kernel *k = plan->nest.kernel;
     Emit e = {.m = m, .plan = plan, .lane = -1, .lanes = 1};
     e.entry = LLVMGetInsertBlock(m->builder);
     e.buffers = LLVMGetParam(function, 0);
@@ -533,12 +533,12 @@ void loops_emit(CpuModule *m, Arena *arena, const LoopPlan *plan) {
     e.first = LLVMGetParam(function, 3);
     e.last = LLVMGetParam(function, 4);
     e.base = NEW_ARRAY(arena, LLVMValueRef, k->buffer.count + 1);
-    e.axis = NEW_ARRAY(arena, LLVMValueRef, plan->program->axis.count + 8);
+    e.axis = NEW_ARRAY(arena, LLVMValueRef, plan->nest.program->axis.count + 8);
     e.local = NEW_ARRAY(arena, LLVMValueRef, k->local.count + 1);
-    e.value = NEW_ARRAY(arena, LLVMValueRef, plan->exprs + 1);
-    e.undo = NEW_ARRAY(arena, int, plan->exprs + 1);
-    for (int v = 0; v < plan->vars; v++)
-        if (plan->var[v].gone) e.var[v] = const_i64(m, 0);
+    e.value = NEW_ARRAY(arena, LLVMValueRef, plan->nest.exprs + 1);
+    e.undo = NEW_ARRAY(arena, int, plan->nest.exprs + 1);
+    for (int v = 0; v < plan->nest.vars; v++)
+        if (plan->nest.var[v].gone) e.var[v] = const_i64(m, 0);
     e.seed = scalar_i32(&e, k->scalar_seed);
     e.step = scalar_i32(&e, k->scalar_step);
     LLVMBasicBlockRef start = module_block(m, "start");

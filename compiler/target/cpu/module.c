@@ -133,6 +133,7 @@ LLVMTypeRef module_type(const CpuModule *m, ElementType type) {
     case T_I64: return m->i64;
     case T_U8: return m->i8;
     case T_BOOL: return m->i1;
+    case T_BF16: // refused by cpu_lower
     case T_COUNT: break;
     }
     DIE("element type %d", (int)type);
@@ -149,6 +150,7 @@ int64_t element_bytes(bool real64, ElementType type) {
     case T_I64: return 8;
     case T_U8:
     case T_BOOL: return 1;
+    case T_BF16:
     case T_COUNT: break;
     }
     DIE("element type %d", (int)type);

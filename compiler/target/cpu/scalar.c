@@ -189,7 +189,7 @@ static LLVMValueRef compute(Emit *e, const Expr *x) {
 }
 
 LLVMValueRef emit_value(Emit *e, const Expr *x) {
-    int id = plan_expr(e->plan, x);
+    int id = nest_expr(&e->plan->nest, x);
     if (e->value[id]) return e->value[id];
     LLVMValueRef v = compute(e, x);
     // A child may have opened no scope of its own, so everything remembered here dominates what follows in this scope.
@@ -199,9 +199,9 @@ LLVMValueRef emit_value(Emit *e, const Expr *x) {
 }
 
 void emit_hoist(Emit *e, const Expr *x, uint64_t inner) {
-    int id = plan_expr(e->plan, x);
+    int id = nest_expr(&e->plan->nest, x);
     if (e->value[id] || x->op == OP_CONST) return;
-    if (!(e->plan->expr[id].uses & inner)) {
+    if (!(e->plan->nest.expr[id].uses & inner)) {
         emit_value(e, x);
         return;
     }

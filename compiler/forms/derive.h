@@ -1,8 +1,8 @@
 // Kernels made from a kernel before its loops are planned: the same meaning in a form that loops can run well.
-#ifndef STMC_TARGET_CPU_DERIVE_H
-#define STMC_TARGET_CPU_DERIVE_H
+#ifndef STMC_DERIVE_H
+#define STMC_DERIVE_H
 
-#include "target/cpu/lower.h"
+#include "forms/kernels.h"
 
 // Free variables that all stages share become outer ones, so that they can be cut into parts and their locals become
 // registers. Returns k itself where that would change its meaning.

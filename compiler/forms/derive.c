@@ -1,12 +1,15 @@
-// Rewrites kernels for the loop planner. requires a verified kernel; leaves verified kernels of the same meaning.
-#include "target/cpu/derive.h"
+// Rewrites kernels for the loop planners of the targets. Requires a verified kernel; leaves verified kernels of the
+// same meaning.
+#include "forms/derive.h"
+
+#include "forms/nest.h"
 
 #include <string.h>
 
 typedef struct Rewrite {
     Arena *arena;
     const Kernel *from;
-    int map[LOOP_VARS]; // new number of each variable
+    int map[NEST_VARS]; // new number of each variable
     bool *scalar;       // locals that lose their dimensions
     int *buffer;        // locals that become this buffer, or -1
     struct {
@@ -20,7 +23,7 @@ static void rewrite_init(Rewrite *r, Arena *arena, const Kernel *from) {
     memset(r, 0, sizeof *r);
     r->arena = arena;
     r->from = from;
-    for (int i = 0; i < LOOP_VARS; i++) r->map[i] = i;
+    for (int i = 0; i < NEST_VARS; i++) r->map[i] = i;
     r->scalar = NEW_ARRAY(arena, bool, from->local.count + 1);
     r->buffer = NEW_ARRAY(arena, int, from->local.count + 1);
     for (int i = 0; i < from->local.count; i++) r->buffer[i] = -1;
@@ -151,7 +154,7 @@ static bool stage_has(const Stage *stage, int var) {
 
 const Kernel *derive_outer(Arena *arena, const Kernel *k) {
     const Stage *first = &k->stage.at[0];
-    bool is_free[LOOP_VARS] = {false};
+    bool is_free[NEST_VARS] = {false};
     if (first->free == 0) return k;
     for (int i = 0; i < first->free; i++) is_free[first->var[i]] = true;
     for (int s = 0; s < k->stage.count; s++) {
@@ -165,7 +168,7 @@ const Kernel *derive_outer(Arena *arena, const Kernel *k) {
                 if (is_free[k->stage.at[i].var[j]]) return k;
         if (writer_of(k, stage->dest) != stage) return k; // written twice
         if (k->stage.count > 1) {
-            bool found[LOOP_VARS] = {false};
+            bool found[NEST_VARS] = {false};
             int n = 0;
             for (int d = 0; d < stage->rank; d++)
                 if (position_is_var(&stage->target[d], &v) && !found[v]) found[v] = true, n += stage_has(stage, v);
