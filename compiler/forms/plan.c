@@ -30,6 +30,14 @@ int64_t tensor_elements(const Program *p, const Tensor *t) {
     return n;
 }
 
+int *storage_roots(Arena *arena, const Program *p, const JobCalls *calls) {
+    int *root = NEW_ARRAY(arena, int, p->tensor.count + 1);
+    for (int i = 0; i < p->tensor.count; i++) root[i] = i;
+    for (int i = 0; i < calls->in_place.count; i++) root[calls->in_place.at[i].source] = calls->in_place.at[i].target;
+    for (int i = 0; i < calls->alias.count; i++) root[calls->alias.at[i].target] = root[calls->alias.at[i].source];
+    return root;
+}
+
 // ---- text
 
 static void quoted(Text *out, const char *text) {

@@ -57,6 +57,8 @@ typedef struct KernelCode {
     } workspace[CODE_MAX_WORKSPACES];
 } KernelCode;
 
+// By tensor: the tensor whose storage it has (a view its source's, an update in place its target's).
+int *storage_roots(Arena *arena, const Program *p, const JobCalls *calls);
 static inline int call_runs(const KernelCall *c) {
     return c->batch > 0 ? c->batch : 1;
 }

@@ -43,6 +43,16 @@ KernelProgram *fuse_program(Program *p, const FusePolicy *policy);
 // ---- schedule.c: requires kernels of fuse_program; leaves lane, split, chunks and flops filled.
 void schedule_kernels(KernelProgram *k);
 
+// ---- narrow.c: requires scheduled kernels, before pass/batch.c; leaves a copy in which large temporaries are stored
+// as bf16 (docs/numerics.md): its kernels, calls and table of tensors are its own, `k` and its program stay as they
+// are. The jobs' equations are shared and say T_REAL, so the copy's program is for targets and the plan, not for
+// passes.
+KernelProgram *narrow_program(const KernelProgram *k);
+
+// ---- batch.c: requires scheduled kernels; leaves a copy in which independent small calls of one kernel are one call
+// with several runs. table[id] says which kernels are called that way (always then). The original is unchanged.
+KernelProgram *batch_calls(const KernelProgram *k, bool *table);
+
 // ---- plan.c: requires scheduled kernels and their code (code[i] for kernel i); leaves the plan: steps, buffers, arena
 // offsets. Returns NULL, or what cannot be planned (a tensor with more than two dynamic dimensions).
 const char *plan_program(const KernelProgram *k, const KernelCode *code, const char *version, StmPlan **out);

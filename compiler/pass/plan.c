@@ -17,8 +17,8 @@ typedef struct JobPlan {
     const int *first_phase; // kernel -> number of its first phase among all
     const int *plan_tensor; // program tensor -> plan tensor, or -1
     Arena *arena;
-    int *root;      // tensor -> tensor whose storage it is
-    int *buffer_of; // root tensor -> buffer, or -1
+    const int *root; // tensor -> tensor whose storage it is
+    int *buffer_of;  // root tensor -> buffer, or -1
     VEC(StmGroup) group;
     VEC(StmBuffer) buffer;
     VEC(StmStep) step;
@@ -221,24 +221,18 @@ static void plan_job(JobPlan *j, StmJob *out) {
     const Program *p = j->kp->program;
     const JobCalls *calls = j->calls;
     int tensors = p->tensor.count;
-    j->root = NEW_ARRAY(j->arena, int, tensors);
+    j->root = storage_roots(j->arena, p, calls);
     j->buffer_of = NEW_ARRAY(j->arena, int, tensors);
     bool *zeroed = NEW_ARRAY(j->arena, bool, tensors);
-    for (int i = 0; i < tensors; i++) {
-        j->root[i] = i;
-        j->buffer_of[i] = -1;
-    }
-    for (int i = 0; i < calls->in_place.count; i++)
-        j->root[calls->in_place.at[i].source] = calls->in_place.at[i].target;
-    for (int i = 0; i < calls->alias.count; i++)
-        j->root[calls->alias.at[i].target] = j->root[calls->alias.at[i].source];
+    for (int i = 0; i < tensors; i++) j->buffer_of[i] = -1;
     for (int c = 0; c < calls->call.count; c++) {
         const KernelCall *call = &calls->call.at[c];
-        for (int b = 0; b < call->kernel->buffer.count; b++) {
+        int buffers = call->kernel->buffer.count;
+        for (int b = 0; b < call_runs(call) * buffers; b++) {
             int t = call->tensor[b];
             bool zero = false;
             for (int z = 0; z < calls->zero.count; z++) zero |= calls->zero.at[z] == t;
-            if (!zero || zeroed[t] || !call->kernel->buffer.at[b].is_written) continue;
+            if (!zero || zeroed[t] || !call->kernel->buffer.at[b % buffers].is_written) continue;
             zeroed[t] = true;
             int arg = tensor_buffer(j, t);
             add_step(j, (StmStep){.kind = STM_ZERO, .args = 1}, &arg);

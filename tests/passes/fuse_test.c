@@ -371,7 +371,7 @@ static const char *show(Arena *arena, const KernelProgram *k) {
 }
 
 typedef struct Tally {
-    long equations, kernels[4], calls[4], arena[4];
+    long equations, kernels[6], calls[6], arena[6], batched;
 } Tally;
 
 static bool try_policy(Checks *c, Arena *arena, const char *text, uint64_t seed, const FusePolicy *policy, int which,
@@ -389,6 +389,12 @@ static bool try_policy(Checks *c, Arena *arena, const char *text, uint64_t seed,
         if (!check(c, wrong == NULL, "seed %llu policy %d: %s\n%s\n%s", (unsigned long long)seed, which, wrong, text,
                    show(arena, k)))
             return false;
+    }
+    if (which >= 4) { // the same kernels with their calls in batches
+        bool *table = NEW_ARRAY(arena, bool, k->kernel.count + 1);
+        int before = k->job.at[0].call.count;
+        k = batch_calls(k, table);
+        tally->batched += before - k->job.at[0].call.count;
     }
     StmPlan *plan = NULL;
     wrong = plan_program(k, plain_code(arena, k), "test", &plan);
@@ -507,7 +513,7 @@ int main(int argc, char **argv) {
     Checks c = {0};
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
     int count = argc > 2 ? atoi(argv[2]) : 40;
-    FusePolicy policy[4] = {fuse_default, fuse_default, fuse_default, fuse_default};
+    FusePolicy policy[6] = {fuse_default, fuse_default, fuse_default, fuse_default}; // 4 and 5: with batches of calls
     policy[0].one_to_one = true;
     policy[2].contraction_flops = 64; // even small sums of products
     policy[2].pack_cost = 20;
@@ -519,22 +525,25 @@ int main(int argc, char **argv) {
     policy[3].small_elements = 0;
     policy[3].most_buffers = 4;
     policy[1].small_elements = 64;
+    policy[4] = policy[0];
+    policy[5] = policy[3];
     Tally tally = {0};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
         Arena *arena = arena_new();
-        for (int which = 0; which < 4; which++)
+        for (int which = 0; which < 6; which++)
             if (!try_policy(&c, arena, fixed[i], i, &policy[which], which, &tally)) break;
         arena_free(arena);
     }
     for (int i = 0; i < count && c.failed == 0; i++) {
         Arena *arena = arena_new();
         const char *text = random_program(arena, first + (uint64_t)i);
-        for (int which = 0; which < 4; which++)
+        for (int which = 0; which < 6; which++)
             if (!try_policy(&c, arena, text, first + (uint64_t)i, &policy[which], which, &tally)) break;
         arena_free(arena);
     }
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 6; i++)
         printf("policy %d: %ld equations, %ld calls, %ld kernels, arena %ld\n", i, tally.equations, tally.calls[i],
                tally.kernels[i], tally.arena[i]);
+    check(&c, tally.batched > 0, "no call was ever batched");
     return checks_end(&c);
 }

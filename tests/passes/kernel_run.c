@@ -410,28 +410,34 @@ const char *plan_run(Arena *arena, const KernelProgram *k, const StmPlan *plan, 
     }
     for (int s = 0; s < job->steps; s++) {
         const StmStep *step = &job->step[s];
-        void *arg[64];
+        int args = step->args / step->calls;
         for (int i = 0; i < step->args; i++) {
-            arg[i] = address[step->arg[i]];
             const StmBuffer *b = &job->buffer[step->arg[i]];
             if (s < b->first || s > b->last)
                 return arena_format(arena, "step %d uses buffer %d outside of its life", s, step->arg[i]);
         }
-        if (step->kind == STM_ZERO) memset(arg[0], 0, (size_t)bytes[step->arg[0]]);
-        if (step->kind == STM_COPY) memcpy(arg[0], arg[1], (size_t)bytes[step->arg[0]]);
-        if (step->kind != STM_RUN) continue;
-        if (step->kernel % 2 == 0) {
-            memset(arg[0], 0x5B, (size_t)bytes[step->arg[0]]);
-            continue;
+        if (step->kind == STM_ZERO) memset(address[step->arg[0]], 0, (size_t)bytes[step->arg[0]]);
+        if (step->kind == STM_COPY)
+            memcpy(address[step->arg[0]], address[step->arg[1]], (size_t)bytes[step->arg[0]]);
+        for (int c = 0; step->kind == STM_RUN && c < step->calls; c++) {
+            int call = backwards ? step->calls - 1 - c : c; // the calls of a batch do not depend on each other
+            const int *number = step->arg + call * args;
+            void *arg[64];
+            for (int i = 0; i < args; i++) arg[i] = address[number[i]];
+            if (step->kernel % 2 == 0) {
+                memset(arg[0], 0x5B, (size_t)bytes[number[0]]);
+                continue;
+            }
+            for (int e = 0; e < step->extents; e++) {
+                StmExtent x = step->extent[call * step->extents + e];
+                extent[p->axis.count + e] = x.count * (x.axis < 0 ? 1 : extent[x.axis]);
+            }
+            const char *error = kernel_run(arena, p, k->kernel.at[step->kernel / 2], arg, extent, backwards);
+            if (error != NULL) return arena_format(arena, "step %d: %s", s, error);
+            for (int64_t i = 0; i < bytes[number[args - 1]]; i++)
+                if (((unsigned char *)arg[args - 1])[i] != 0x5B)
+                    return arena_format(arena, "step %d: the workspace was overwritten", s);
         }
-        for (int e = 0; e < step->extents; e++)
-            extent[p->axis.count + e] =
-                step->extent[e].count * (step->extent[e].axis < 0 ? 1 : extent[step->extent[e].axis]);
-        const char *error = kernel_run(arena, p, k->kernel.at[step->kernel / 2], arg, extent, backwards);
-        if (error != NULL) return arena_format(arena, "step %d: %s", s, error);
-        for (int64_t i = 0; i < bytes[step->arg[step->args - 1]]; i++)
-            if (((unsigned char *)arg[step->args - 1])[i] != 0x5B)
-                return arena_format(arena, "step %d: the workspace was overwritten", s);
     }
     for (int i = 0; i < next; i++) {
         const Tensor *t = p->tensor.at[program_tensor_of[i]];
