@@ -6,11 +6,13 @@ usage:
   hevisum_bench.py infer [--batch 32] [--threads 2] [--steps 5] [--warmup 2] [options]
   hevisum_bench.py first [--batch 32] [--threads 2] [--steps 3] [options]
 options: --compile [MODE]  --channels-last  --fused-adamw  --no-dropout  --weights FILE  --interactive
+         --device cpu|cuda  --precision f32|tf32|bf16 (bf16: autocast; f32 on a GPU forbids tf32 everywhere)
 
 train: forward in training mode with dropout 0.1, MSE against ranks, backward, AdamW (lr 1e-3, decay 1e-3); a
 step's time covers all of it, from the batch in memory to updated weights. infer: forward in evaluation mode
 without gradients. first: starts this program anew STEPS times and times spawn to first finished prediction
-(interpreter, imports, building, one forward). Inputs: uniform noise, four batches in turn, ready in memory.
+(interpreter, imports, building, one forward). Inputs: uniform noise, four batches in turn, ready in memory; on a
+GPU in its memory. A step on a GPU ends when its loss (or its prediction) is there.
 
 Output: one JSON object a line.
   {"event": "ready", "torch": ..., "threads": ..., "setup_ms": ..., ...}   after building, before any step
@@ -67,6 +69,8 @@ def arguments():
     parser.add_argument("--no-dropout", action="store_true")
     parser.add_argument("--weights", help="a safetensors file with the 288 entries; strict")
     parser.add_argument("--interactive", action="store_true")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32")
     found = parser.parse_args()
     for name in ("batch", "threads", "steps"):
         if getattr(found, name) < 1:
@@ -147,7 +151,18 @@ def make_step(options):
     for _ in range(4 if options.warmup + options.steps > 1 or options.interactive else 1):
         tile = torch.rand(options.batch, 3, 78, 78)
         label = torch.rand(options.batch, 35).argsort(1).argsort(1).float() + 1
-        batches.append((tile, hevisum_model.cut_subtiles(tile), label))
+        batches.append(tuple(t.to(options.device) for t in (tile, hevisum_model.cut_subtiles(tile), label)))
+    model = model.to(options.device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+
+    def automatic():
+        return torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.precision == "bf16")
+
+    def wait():
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+
     if options.channels_last:
         # the five-dimensional subtiles stay as they are; the first convolution reorders them
         model = model.to(memory_format=torch.channels_last)
@@ -165,8 +180,9 @@ def make_step(options):
             nonlocal turn
             tile, subtiles, _ = batches[turn % len(batches)]
             turn += 1
-            with torch.inference_mode():
+            with torch.inference_mode(), automatic():
                 forward(tile, subtiles)
+            wait()
 
     else:
         model.train()
@@ -179,14 +195,19 @@ def make_step(options):
             tile, subtiles, label = batches[turn % len(batches)]
             turn += 1
             optimizer.zero_grad()
-            loss = torch.nn.functional.mse_loss(forward(tile, subtiles), label)
+            with automatic():
+                loss = torch.nn.functional.mse_loss(forward(tile, subtiles).float(), label)
             loss.backward()
             optimizer.step()
-            return loss.item()
+            loss = loss.item()
+            wait()
+            return loss
 
     return step, {
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
+        "precision": options.precision,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 
