@@ -161,8 +161,8 @@ void trace_from(El *el, Span at) {
     el->trace = at;
 }
 
-// `from` and `at`: the scope and the span of the call. Draws are keyed by the order of calls, not by where they stand in the
-// text: laying a file out anew changes no number.
+// `from` and `at`: the scope and the span of the call. Draws are keyed by the order of calls, not by where they stand
+// in the text: laying a file out anew changes no number.
 static Scope *body_scope(El *el, const Callable *c, Scope *from, Span at) {
     Scope *s = scope_new(el, c->file->scope);
     s->place = mix(mix(from->place, (uint64_t)++from->calls), el->iteration);
@@ -319,8 +319,8 @@ static bool map_scalar(El *el, Scope *s, Callable *c, const char *builtin, const
 
 // ---- tensor functions, modules, nets
 
-// What a net is applied to under the name of a file's input has that input's shape (a dynamic axis may have any extent);
-// other names take any tensor, such as a noisy version of an input.
+// What a net is applied to under the name of a file's input has that input's shape (a dynamic axis may have any
+// extent); other names take any tensor, such as a noisy version of an input.
 static bool net_input(El *el, const Node *net, const Node *pattern, const Value *v) {
     const Value *declared = scope_find(el->root, pattern->name);
     if (!declared || declared->kind != V_TENSOR || declared->tensor->kind != TENSOR_INPUT) return true;
@@ -344,7 +344,9 @@ bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span a
     if (!enter(el, c, at)) return false;
     Scope *body = body_scope(el, c, s, at);
     const char *where = el->where;
+    Precision precision = el->precision;
     if (*body->path) el->where = body->path;
+    if (c->precision != PRECISION_MODEL) el->precision = c->precision;
     bool ok = false;
     const Node *params = def->kind == N_NET ? NULL : KID(def, 0);
     for (int i = 0; params && i < params->kids; i++) scope_bind(el, body, params->kid[i]->name, c->option[i]);
@@ -377,6 +379,7 @@ bool apply(El *el, Scope *s, Callable *c, const Value *input, int inputs, Span a
     if (!ok) note_application(el, c, at);
 done:
     el->where = where;
+    el->precision = precision;
     el->depth--;
     return ok;
 }
@@ -454,6 +457,7 @@ static bool bind_module(El *el, Scope *s, Callable *c, const Node *n, const char
     bound->bound = true;
     if (label && !use_label(el, s, label, label_span)) return false;
     bound->path = label ? join(el, s->path, label) : s->path;
+    bound->precision = el->precision;
     bound->instance = mix(mix(s->instance, (uint64_t)(uintptr_t)n), el->iteration);
     const Node *params = KID(c->def, 0);
     bound->option = NEW_ARRAY(el->arena, Value, params && params->kids ? params->kids : 1);

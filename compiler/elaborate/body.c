@@ -63,6 +63,7 @@ static bool assign(El *el, Scope *s, const Node *n) {
         }
     Value v;
     if (!evaluate(el, s, value, &v)) return false;
+    if (n->text && v.kind != V_TENSOR && v.kind != V_TUPLE && v.kind != V_CALLABLE) return computes_nothing(el, n);
     return bind_results(el, s, n, &v);
 }
 
@@ -218,13 +219,41 @@ static const char *statement_home(const Node *n) {
     }
 }
 
+// A statement's own precision holds for all that it computes, but for statements inside that name one themselves.
+Precision enter_precision(El *el, const Node *statement) {
+    bool may = statement->kind == N_ASSIGN || statement->kind == N_UPDATE || statement->kind == N_METRIC ||
+               statement->kind == N_OUTPUT;
+    Precision outer = el->precision;
+    if (may && statement->text) el->precision = precision_of_word(statement->text);
+    return outer;
+}
+
+bool computes_nothing(El *el, const Node *n) {
+    report_error(el->d, n->span, "no-equation", "`at %s` says how equations are computed, and this computes none",
+                 n->text);
+    report_help(el->d, "leave `at %s` out, or give it to the statement that computes the tensor", n->text);
+    return false;
+}
+
+static bool statement(El *el, Scope *s, const Node *n);
+
 bool run_statement(El *el, Scope *s, const Node *n) {
+    Precision outer = enter_precision(el, n);
+    bool ok = statement(el, s, n);
+    el->precision = outer;
+    return ok;
+}
+
+static bool statement(El *el, Scope *s, const Node *n) {
     Value v;
     if (!within_stack(el, n->span) || !within_steps(el, n->span)) return false;
     if (el->job_statement && s->callee && s->callee->kind == N_JOB) {
         bool handled = false;
+        int before = el->job->equation.count;
         if (!el->job_statement(el, s, n, el->job_state, &handled)) return false;
-        if (handled) return true;
+        // Lines of `train` are read again for the evaluation of the loss, which computes the loss alone.
+        bool idle = handled && n->kind == N_ASSIGN && n->text && el->training && el->job->equation.count == before;
+        if (handled) return !idle || computes_nothing(el, n);
     }
     switch (n->kind) {
     case N_PARAM:

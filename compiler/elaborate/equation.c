@@ -151,6 +151,7 @@ bool select_values(El *el, const Node *n, const Value *c, const Value *a, const 
 Equation *new_equation(El *el, EquationKind kind, const Tensor *out, Span at) {
     Equation *q = job_equation(el->job, kind, out, at);
     q->where = el->where;
+    if (kind != EQ_VIEW && el->job != el->init) q->precision = el->precision; // first values are made by the host
     return q;
 }
 

@@ -62,12 +62,13 @@ struct Value {
 struct Callable {
     const Node *def; // FUNCTION MODULE NET OPTIMIZER SCHEDULE, or NULL for a builtin
     const char *builtin;
-    File *file;        // where def stands
-    bool bound;        // its options are given; applying is next
-    bool applied;      // NET: some job uses it
-    Value *option;     // one per PARAMS kid of a module
-    const char *path;  // of its parameters
-    uint64_t instance; // equal for two applications that share weights
+    File *file;          // where def stands
+    bool bound;          // its options are given; applying is next
+    bool applied;        // NET: some job uses it
+    Value *option;       // one per PARAMS kid of a module
+    const char *path;    // of its parameters
+    Precision precision; // that its options were given at, or PRECISION_MODEL
+    uint64_t instance;   // equal for two applications that share weights
 };
 
 struct File {         // a source file and what its names mean
@@ -100,7 +101,7 @@ struct Scope {
     Span applied;        // where the callee was applied
     VEC(Label) label;
     uint64_t place; // of the calls that led here: two uses of one function draw different numbers
-    int calls;             // applications made from this scope so far
+    int calls;      // applications made from this scope so far
     int random;     // draws made directly in this body, for their places
     Value *updates; // OPTIMIZER: the parameter that `<-` may target
 };
@@ -162,7 +163,8 @@ struct El { // the elaborator
     Span trace;         // the last of them
     ExprFacts *fact;    // table of expr_facts
     uint32_t facts, fact_room;
-    uint64_t iteration; // hash of the compile-time loop counters around
+    Precision precision; // of the statement being elaborated: `at bf16`
+    uint64_t iteration;  // hash of the compile-time loop counters around
     VEC(ParamRecord) param;
     VEC(File *) file;
     Indices *indices;  // of the equation being built, or NULL
@@ -288,6 +290,8 @@ bool builtin_scalar_op(const char *name, ScalarOp *op);
 bool call_builtin(El *el, Scope *s, const char *name, const Node *call, const Value *arg, int args, Value *out);
 
 // ---- body.c
+Precision enter_precision(El *el, const Node *statement); // sets el->precision; returns the one to restore
+bool computes_nothing(El *el, const Node *statement);     // reports that its `at bf16` has no equation; false
 bool run_block(El *el, Scope *s, const Node *block);
 bool run_statement(El *el, Scope *s, const Node *n);
 bool bind_results(El *el, Scope *s, const Node *statement, const Value *v);

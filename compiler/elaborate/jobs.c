@@ -118,7 +118,10 @@ static bool evaluate_jobs(El *el, const Node *train, const Node *job) {
         const Node *n = block->kid[i];
         Value v;
         if (n->kind != N_METRIC) continue;
-        if (!evaluate(el, m, n->kid[0], &v)) return false;
+        Precision outer = enter_precision(el, n);
+        bool ok = evaluate(el, m, n->kid[0], &v);
+        el->precision = outer;
+        if (!ok) return false;
         if (v.kind == V_TENSOR && v.tensor->rank > 1) {
             report_error(el->d, n->kid[0]->span, "metric-shape",
                          "metric `%s` has shape %s; a metric is one number, or one per "
@@ -216,6 +219,7 @@ static bool prepare_job(El *el, const Node *job) {
             report_error(el->d, n->span, "bad-statement", "a prepare block takes lines `name = value`");
             return false;
         }
+        if (n->text) return computes_nothing(el, n);
         if (!prepare_value(el, el->root, n->kid[0]->name, n->kid[1])) return false;
     }
     return true;

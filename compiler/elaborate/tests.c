@@ -133,7 +133,8 @@ static bool run_test(El *el, const Node *n, bool gradients, int serial) {
     for (int i = 0; i < block->kids; i++) {
         const Node *x = block->kid[i];
         bool done = false;
-        if (x->kind == N_ASSIGN && x->kids == 2 && !KID(x->kid[0], 0) && !strcmp(x->kid[0]->name, "training")) {
+        if (x->kind == N_ASSIGN && !x->text && x->kids == 2 && !KID(x->kid[0], 0) &&
+            !strcmp(x->kid[0]->name, "training")) {
             bool on;
             if (!evaluate_condition(el, s, x->kid[1], &on)) return false;
             set_training(el, on);

@@ -207,17 +207,47 @@ static void add_dim(KernelBuffer *b, Extent e) {
     b->dim[b->rank++] = e;
 }
 
-const Kernel *derive_buffers(Arena *arena, const Kernel *k) {
+static int64_t local_elements(const KernelLocal *l) { // -1: dynamic
+    int64_t n = 1;
+    for (int d = 0; d < l->rank; d++) {
+        if (l->dim[d].axis >= 0) return -1;
+        n *= l->dim[d].count;
+    }
+    return n;
+}
+
+static int local_rank_as_buffer(const Kernel *k, const KernelLocal *l) {
+    int rank = l->rank;
+    for (int v = 0; v < k->outer; v++) rank += !extent_is_one(k->var[v].extent);
+    return rank;
+}
+
+// The static locals that stay are at most `elements` elements together.
+static void choose_large(const Kernel *k, int64_t elements, bool *large) {
+    for (;;) {
+        int64_t total = 0, most = 0;
+        int which = -1;
+        for (int i = 0; i < k->local.count; i++) {
+            int64_t n = local_elements(&k->local.at[i]);
+            if (n < 0 || large[i] || k->local.at[i].rank == 0) continue;
+            total += n;
+            if (n > most && local_rank_as_buffer(k, &k->local.at[i]) <= MAX_RANK) most = n, which = i;
+        }
+        if (total <= elements || which < 0) return;
+        large[which] = true;
+    }
+}
+
+const Kernel *derive_buffers(Arena *arena, const Kernel *k, int64_t elements) {
     Rewrite r;
     rewrite_init(&r, arena, k);
     Kernel *out = NULL;
+    bool *large = NEW_ARRAY(arena, bool, k->local.count + 1);
+    choose_large(k, elements, large);
     for (int i = 0; i < k->local.count; i++) {
         const KernelLocal *l = &k->local.at[i];
-        bool dynamic = false;
-        int rank = l->rank;
-        for (int d = 0; d < l->rank; d++) dynamic = dynamic || l->dim[d].axis >= 0;
-        for (int v = 0; v < k->outer; v++) rank += !extent_is_one(k->var[v].extent);
-        if (!dynamic || rank > MAX_RANK) continue;
+        if (local_elements(l) >= 0 && !large[i]) continue;
+        if (local_rank_as_buffer(k, l) > MAX_RANK) continue;
         if (!out) out = copy_kernel(arena, k);
         KernelBuffer b = {.type = l->type, .is_read = true, .is_written = true};
         for (int v = 0; v < k->outer; v++)
@@ -234,7 +264,7 @@ const Kernel *derive_buffers(Arena *arena, const Kernel *k) {
 }
 
 // ---- long reductions in pieces
-void derive_split(Arena *arena, const Kernel *k, int stages, int var, int chunks, Kernel **partial, Kernel **rest) {
+void derive_split(Arena *arena, const Kernel *k, uint64_t stages, int chunks, Kernel **partial, Kernel **rest) {
     Rewrite r;
     rewrite_init(&r, arena, k);
     for (int v = 0; v < k->vars; v++) r.map[v] = v + 1;
@@ -247,9 +277,11 @@ void derive_split(Arena *arena, const Kernel *k, int stages, int var, int chunks
     b->var[k->vars] = a->var[0];
     a->lane = k->lane >= 0 ? k->lane + 1 : -1;
     a->split = a->chunks = b->split = -1;
-    a->stage.count = stages;
-    for (int s = 0; s < stages; s++) {
-        Stage *pa = &a->stage.at[s], *pb = &b->stage.at[s];
+    a->stage.count = 0;
+    for (int s = 0; s < k->stage.count; s++) {
+        if (!(stages >> s & 1)) continue;
+        a->stage.at[a->stage.count] = k->stage.at[s];
+        Stage *pa = &a->stage.at[a->stage.count++], *pb = &b->stage.at[s];
         KernelBuffer w = {.type = pb->value->type, .is_written = true};
         Position *ta = NEW_ARRAY(arena, Position, MAX_RANK), *tb = NEW_ARRAY(arena, Position, MAX_RANK);
         add_dim(&w, extent_of(chunks));
@@ -285,7 +317,6 @@ void derive_split(Arena *arena, const Kernel *k, int stages, int var, int chunks
         w.is_read = true;
         vec_push(arena, &b->buffer, w);
     }
-    (void)var;
     *partial = a;
     *rest = b;
 }

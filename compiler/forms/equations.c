@@ -4,7 +4,14 @@
 
 #include <string.h>
 
-const char *const element_type_name[T_COUNT] = {"f32", "i32", "i64", "u8", "bool"};
+const char *const element_type_name[T_COUNT] = {"f32", "i32", "i64", "u8", "bool", "bf16"};
+const char *const precision_name[PRECISIONS] = {"", "f32", "tf32", "bf16"};
+
+Precision precision_of_word(const char *word) {
+    for (int i = PRECISION_F32; word != NULL && i < PRECISIONS; i++)
+        if (strcmp(word, precision_name[i]) == 0) return (Precision)i;
+    return PRECISION_MODEL;
+}
 
 // Open addressing; room is a power of two and at most half of it is used.
 typedef struct ExprTable {

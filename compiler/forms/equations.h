@@ -14,7 +14,9 @@
 #include "base/base.h"
 #include "forms/ops.h"
 
-typedef enum ElementType { T_REAL, T_I32, T_I64, T_U8, T_BOOL, T_COUNT } ElementType; // REAL is f32, or f64 by Program
+// REAL is f32, or f64 by Program. BF16 is a type of memory alone: of kernel buffers, and of the temporaries that
+// pass/narrow.c stores so in its copy of the tensor table. What is read from it is REAL; equations never have it.
+typedef enum ElementType { T_REAL, T_I32, T_I64, T_U8, T_BOOL, T_BF16, T_COUNT } ElementType;
 extern const char *const element_type_name[T_COUNT];
 
 // A size: count, times the run-time value of a dynamic axis when axis >= 0.
@@ -118,6 +120,11 @@ typedef enum Reduce {
 } Reduce;
 // argmax yields the row-major number (i32) of the first extreme over the reduced variables, in their order.
 
+// How the products of a contraction are formed on the GPU (spec/cuda.md): as the program says, or as the equation says.
+typedef enum Precision { PRECISION_MODEL, PRECISION_F32, PRECISION_TF32, PRECISION_BF16, PRECISIONS } Precision;
+extern const char *const precision_name[PRECISIONS]; // "" for the program's
+Precision precision_of_word(const char *word);       // PRECISION_MODEL for NULL and unknown words
+
 typedef enum EquationKind { EQ_COMPUTE, EQ_VIEW, EQ_SCATTER } EquationKind;
 
 typedef struct Equation {
@@ -128,6 +135,7 @@ typedef struct Equation {
     Reduce reduce;
     Expr *value;      // EQ_VIEW: a READ with rank 0 positions naming the source tensor
     Position *target; // EQ_SCATTER: rank(out) positions
+    Precision precision;
     Span span;
     const char *where; // module path, for messages and profiles
 } Equation;

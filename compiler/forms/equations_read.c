@@ -170,7 +170,7 @@ static Extent extent(Reader *r) {
 
 static ElementType type_of_word(const char *s) {
     if (strcmp(s, "f64") == 0) return T_REAL;
-    for (int t = 0; t < T_COUNT; t++)
+    for (int t = 0; t < T_BF16; t++) // bf16 is no type of the equation form
         if (strcmp(s, element_type_name[t]) == 0) return (ElementType)t;
     return T_COUNT;
 }
@@ -360,7 +360,18 @@ static void line_end(Reader *r) {
     if (*r->at != '\n' && *r->at != 0) fail(r, "the end of the line");
 }
 
+static void precision(Reader *r) {
+    if (!accept_word(r, "at")) return;
+    blanks(r);
+    const char *begin = r->at;
+    r->eq->precision = precision_of_word(word(r, "a precision"));
+    if (r->eq->precision != PRECISION_MODEL) return;
+    r->at = begin;
+    fail(r, "f32, tf32 or bf16");
+}
+
 static void where(Reader *r) {
+    precision(r);
     if (!accept(r, "#")) return;
     blanks(r);
     const char *begin = r->at;

@@ -295,6 +295,7 @@ static void put_equation(Printer *pr, const Equation *eq) {
         put_vars(pr, 0, eq->vars);
         break;
     }
+    if (eq->precision != PRECISION_MODEL) text_add(out, " at %s", precision_name[eq->precision]);
     if (eq->where != NULL && *eq->where != 0) {
         text_add(out, "  # ");
         for (const char *s = eq->where; *s != 0; s++) text_add_bytes(out, *s == '\n' ? " " : s, 1);

@@ -174,7 +174,7 @@ static const char *check_types(const Verifier *v, const Expr *e) {
 
 static const char *check_expr(Verifier *v, const Expr *e) {
     if (!first_time(v, e)) return NULL;
-    if ((unsigned)e->op >= OP_COUNT || (unsigned)e->type >= T_COUNT) return BROKEN(v, "an unknown primitive or type");
+    if ((unsigned)e->op >= OP_COUNT || (unsigned)e->type >= T_BF16) return BROKEN(v, "an unknown primitive or type");
     if (e->arity != op_arity[e->op]) return BROKEN(v, "%s with %d arguments", op_text[e->op], e->arity);
     for (int i = 0; i < e->arity; i++) {
         const char *wrong = check_expr(v, e->arg[i]);
@@ -227,6 +227,7 @@ static const char *check_equation(Verifier *v, const Equation *eq) {
     if (v->definer[out->id] >= 0)
         return BROKEN(v, "the tensor is defined already, in job %s", v->p->job.at[v->definer[out->id]]->name);
     if (eq->value == NULL) return BROKEN(v, "there is no value");
+    if ((unsigned)eq->precision >= PRECISIONS) return BROKEN(v, "there is no precision %d", (int)eq->precision);
     if (eq->vars < 0 || eq->vars > MAX_VARS || eq->free < 0 || eq->free > eq->vars)
         return BROKEN(v, "%d variables, %d of them free", eq->vars, eq->free);
     for (int i = 0; i < eq->vars; i++)
@@ -356,6 +357,7 @@ const char *program_verify(Program *p) {
         const Tensor *t = p->tensor.at[i];
         if (t->id != i) return BROKEN(&v, "tensor %d stands at place %d", t->id, i);
         if (t->rank < 0 || t->rank > MAX_RANK) return BROKEN(&v, "tensor %d has rank %d", i, t->rank);
+        if ((unsigned)t->type >= T_BF16) return BROKEN(&v, "tensor %d has no type of the equation form", i);
         unsigned used = 0;
         for (int k = 0; k < t->rank; k++) {
             if (!valid_extent(p, t->dim[k])) return BROKEN(&v, "dimension %d of tensor %d has a broken extent", k, i);

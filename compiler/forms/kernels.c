@@ -85,8 +85,7 @@ typedef struct Printer {
 } Printer;
 
 static const char *type_text(const Program *p, ElementType t) {
-    static const char *const text[] = {"f32", "i32", "i64", "u8", "bool"};
-    return t == T_REAL && p->real64 ? "f64" : t >= 0 && t < T_COUNT ? text[t] : "type?";
+    return t == T_REAL && p->real64 ? "f64" : t >= 0 && t < T_COUNT ? element_type_name[t] : "type?";
 }
 
 static void put_extent(const Printer *pr, Extent e) {
@@ -236,6 +235,8 @@ static void put_stage(Printer *pr, const Stage *s) {
 void kernel_print(const Kernel *k, const Program *p, Text *out) {
     Printer pr = {.k = k, .p = p, .out = out};
     text_add(out, "kernel %s %s", k->name ? k->name : "?", k->kind == KERNEL_CONTRACTION ? "contraction" : "loops");
+    if (k->precision != PRECISION_MODEL)
+        text_add(out, " at %s", (unsigned)k->precision < PRECISIONS ? precision_name[k->precision] : "precision?");
     if (k->origin) text_add(out, " \"%s\"", k->origin);
     text_add(out, "\n");
     for (int i = 0; i < k->buffer.count; i++) {
@@ -394,11 +395,17 @@ static const char *check_types(const Verifier *v, const Expr *e) {
     return fits ? NULL : broken(v, "the types of %s do not fit", op_text[e->op]);
 }
 
+// The type of a value that comes from or goes to a buffer.
+static ElementType value_type(const KernelBuffer *b) {
+    return b->type == T_BF16 ? T_REAL : b->type;
+}
+
 static const char *check_expr(Verifier *v, const Expr *e) {
     const Kernel *k = v->k;
     const char *wrong = NULL;
     if (!e) return broken(v, "an expression is missing");
     if (e->op < 0 || e->op >= OP_COUNT) return broken(v, "there is no primitive %d", (int)e->op);
+    if (e->type < 0 || e->type >= T_BF16) return broken(v, "a value of type %s", type_text(v->p, e->type));
     if (graph_find(&v->graph, e)) return NULL;
     wrong = check_types(v, e);
     for (int i = 0; i < e->arity && !wrong; i++) wrong = check_expr(v, e->arg[i]);
@@ -411,7 +418,7 @@ static const char *check_expr(Verifier *v, const Expr *e) {
         for (int d = 0; d < e->rank && !wrong; d++)
             if (e->position[d].gather) wrong = check_expr(v, e->position[d].gather);
         if (wrong) return wrong;
-        ElementType type = e->tensor >= 0 ? k->buffer.at[e->tensor].type : k->local.at[~e->tensor].type;
+        ElementType type = e->tensor >= 0 ? value_type(&k->buffer.at[e->tensor]) : k->local.at[~e->tensor].type;
         if (type != e->type) return broken(v, "a read of %d has another type than the tensor", e->tensor);
         if (e->tensor < 0 && !v->written[~e->tensor])
             return broken(v, "local %d is read before it is written", ~e->tensor);
@@ -449,7 +456,9 @@ static const char *check_stage(Verifier *v, const Stage *s) {
     if (s->reduce < REDUCE_NONE || s->reduce > REDUCE_ARGMIN) return broken(v, "reduction %d", (int)s->reduce);
     if (s->reduce == REDUCE_NONE && s->vars != s->free) return broken(v, "reduced variables without a reduction");
     if (s->accumulate && s->dest < 0) return broken(v, "accumulates into a local");
-    ElementType type = s->dest >= 0 ? k->buffer.at[s->dest].type : k->local.at[~s->dest].type;
+    if (s->accumulate && k->buffer.at[s->dest].type == T_BF16)
+        return broken(v, "accumulates into buffer %d, which is bf16", s->dest);
+    ElementType type = s->dest >= 0 ? value_type(&k->buffer.at[s->dest]) : k->local.at[~s->dest].type;
     if (arg ? !is_int(type) : type != s->value->type)
         return broken(v, "the value is %s, the destination %s", type_text(v->p, s->value->type), type_text(v->p, type));
     if (s->dest >= 0 && !k->buffer.at[s->dest].is_written)
@@ -466,6 +475,9 @@ const char *kernel_verify(const Kernel *k, const Program *p) {
     if (k->vars < 0 || k->vars > 2 * MAX_VARS || k->outer < 0 || k->outer > k->vars)
         wrong = broken(&v, "%d outer of %d variables", k->outer, k->vars);
     else if (k->stage.count == 0) wrong = broken(&v, "no stages");
+    else if ((unsigned)k->precision >= PRECISIONS) wrong = broken(&v, "there is no precision %d", (int)k->precision);
+    else if (k->kind != KERNEL_CONTRACTION && k->precision != PRECISION_MODEL)
+        wrong = broken(&v, "only contractions have a precision");
     for (int i = 0; i < k->vars && !wrong; i++)
         if (!valid_extent(p, k->var[i].extent)) wrong = broken(&v, "variable %d has no valid extent", i);
     for (int i = 0; i < k->buffer.count && !wrong; i++) {
@@ -481,11 +493,15 @@ const char *kernel_verify(const Kernel *k, const Program *p) {
             else seen |= 1u << b->order[d];
         }
         if (!wrong && seen != (1u << b->rank) - 1) wrong = broken(&v, "the order of buffer %d is no permutation", i);
-        if (!wrong && b->type >= T_COUNT) wrong = broken(&v, "buffer %d has type %d", i, (int)b->type);
+        if (!wrong && (b->type < 0 || b->type >= T_COUNT)) wrong = broken(&v, "buffer %d has type %d", i, (int)b->type);
+        if (!wrong && b->type == T_BF16 && p->real64) wrong = broken(&v, "buffer %d is bf16 beside f64", i);
     }
-    for (int i = 0; i < k->local.count && !wrong; i++)
+    for (int i = 0; i < k->local.count && !wrong; i++) {
         if (k->local.at[i].rank < 0 || k->local.at[i].rank > MAX_RANK)
             wrong = broken(&v, "local %d has no valid rank", i);
+        else if (k->local.at[i].type < 0 || k->local.at[i].type >= T_BF16)
+            wrong = broken(&v, "local %d is %s", i, type_text(p, k->local.at[i].type));
+    }
     int scalars[2] = {k->scalar_seed, k->scalar_step};
     for (int i = 0; i < 2 && !wrong; i++)
         if (scalars[i] >= k->buffer.count ||
@@ -545,6 +561,8 @@ static uint64_t hash_node(const Graph *g, const Expr *e) {
 uint64_t kernel_hash(const Kernel *k) {
     Arena *scratch = arena_new();
     uint64_t h = mix(mix(mix(7, (uint64_t)k->kind), (uint64_t)k->vars), (uint64_t)k->outer);
+    if (k->precision != PRECISION_MODEL)
+        h = mix(h, 0x50 + (uint64_t)k->precision); // names without one stay what they are
     for (int v = 0; v < k->vars; v++) h = mix(mix_extent(h, k->var[v].extent), (uint64_t)k->role[v]);
     for (int i = 0; i < k->buffer.count; i++) {
         const KernelBuffer *b = &k->buffer.at[i];

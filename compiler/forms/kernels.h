@@ -15,7 +15,7 @@
 #include "forms/equations.h"
 
 typedef struct KernelBuffer { // an argument
-    ElementType type;
+    ElementType type;         // T_BF16: stored as bf16, rounded to nearest even; reads and stored values are T_REAL
     int rank;
     Extent dim[MAX_RANK]; // Extent.axis numbers the program's axes; from their number on it is a step extent: an
                           //   argument of the call that stands behind the axes in extent[] (spec/kernels.md)
@@ -53,6 +53,7 @@ typedef struct Kernel {
     int id;
     const char *name; // "map_3f2a", "conv_...": kind and structural hash; equal structure, equal name
     KernelKind kind;
+    Precision precision; // of the products of a contraction; PRECISION_MODEL otherwise
     int vars;
     Variable var[2 * MAX_VARS];
     int outer; // var[0..outer)

@@ -34,8 +34,8 @@
     X(PARAM, "param")           /* name; text element type or NULL; kid0 DIMS or NULL (scalar); kid1 initialiser; */   \
                                 /*   kid2 `when` condition or NULL */                                                  \
     X(STATE, "state")           /* as PARAM */                                                                         \
-    X(ASSIGN, "=")              /* kids[0..n-2]: PATTERN targets; last kid: value */                                   \
-    X(UPDATE, "<-")             /* kid0 PATTERN, kid1 value */                                                         \
+    X(ASSIGN, "=")              /* kids[0..n-2]: PATTERN targets; last kid: value; text precision or NULL */           \
+    X(UPDATE, "<-")             /* kid0 PATTERN, kid1 value; text precision or NULL */                                 \
     X(FOR, "for")               /* name; kid0 RANGE or list expression; kid1 BLOCK */                                  \
     X(IF, "if")                 /* kid0 condition; kid1 BLOCK; kid2 BLOCK or IF or NULL */                             \
     X(MATCH, "match")           /* kid0 subject; then ARM kids */                                                      \
@@ -44,8 +44,8 @@
     X(GROUP_OPTIMIZER, "optimizer group") /* optimizer "glob" = e : text glob (NULL for all); kid0 expression */       \
     X(FREEZE, "freeze")         /* text glob */                                                                        \
     X(MONITOR, "monitor")       /* name metric; text split; kid0 NAME max|min; kid1 patience or NULL */                \
-    X(METRIC, "metric")         /* name; kid0 expression */                                                            \
-    X(OUTPUT, "output")         /* name; kid0 expression */                                                            \
+    X(METRIC, "metric")         /* name; kid0 expression; text precision or NULL */                                    \
+    X(OUTPUT, "output")         /* name; kid0 expression; text precision or NULL */                                    \
     X(COMPARE, "compare")       /* kid0 NAME, kid1 NAME */                                                             \
     X(CHECK_CLOSE, "check close") /* kid0 left, kid1 right, kid2 tolerance */                                          \
     X(CHECK_TRUE, "check")      /* kid0 expression */                                                                  \

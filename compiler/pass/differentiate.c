@@ -169,7 +169,7 @@ static Expr *read_adjoint(Pass *pass, int tensor, const Position *at) {
 }
 
 static Equation *emit(Pass *pass, const Equation *like, const Tensor *out) {
-    Equation *made = equation_alone(pass->g.job, EQ_COMPUTE, out, like->span, like->where);
+    Equation *made = equation_alone(pass->g.job, EQ_COMPUTE, out, like);
     vec_push(pass->g.arena, &pass->g.made, made);
     return made;
 }
@@ -278,7 +278,7 @@ static void push_view(Pass *pass, const Equation *eq) {
     if (a.constant == NULL) {
         Position zero[MAX_RANK];
         for (int i = 0; i < MAX_RANK; i++) zero[i] = position_const(0);
-        c.equation = equation_alone(pass->g.job, EQ_VIEW, from, eq->span, eq->where);
+        c.equation = equation_alone(pass->g.job, EQ_VIEW, from, eq);
         c.equation->value = expr_read(pass->g.job, pass->g.p->tensor.at[a.tensor], zero, NO_SPAN);
         vec_push(pass->g.arena, &pass->g.made, c.equation);
     }

@@ -485,6 +485,7 @@ KernelCall fuse_build(Graph *g, int group, const JobCalls *calls) {
     Kernel *k = b.k;
     const Node *root = &g->node[gr->member.at[0]];
     k->kind = gr->contraction ? KERNEL_CONTRACTION : KERNEL_LOOPS;
+    k->precision = gr->contraction ? root->eq->precision : PRECISION_MODEL;
     k->name = group_label(g, gr);
     k->origin = root->eq->where;
     k->scalar_seed = k->scalar_step = k->lane = k->split = -1;

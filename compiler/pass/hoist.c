@@ -20,6 +20,7 @@ enum {
 typedef struct Part { // a hoisted expression over variables 0..rank
     const Expr *value;
     Extent dim[MAX_RANK];
+    Precision precision;
     int tensor;
 } Part;
 
@@ -37,7 +38,7 @@ typedef struct Hoist {
 static int part_tensor(Hoist *h, const Expr *value, const Extent *dim, int rank) {
     for (int i = 0; i < h->part.count; i++) {
         const Part *q = &h->part.at[i];
-        bool same = q->value == value && h->p->tensor.at[q->tensor]->rank == rank;
+        bool same = q->value == value && h->p->tensor.at[q->tensor]->rank == rank && q->precision == h->eq->precision;
         for (int d = 0; same && d < rank; d++) same = extent_same(q->dim[d], dim[d]);
         if (same) return q->tensor;
     }
@@ -51,11 +52,12 @@ static int part_tensor(Hoist *h, const Expr *value, const Extent *dim, int rank)
     eq->free = eq->vars = rank;
     eq->span = h->eq->span;
     eq->where = h->eq->where;
+    eq->precision = h->eq->precision;
     eq->value = (Expr *)value;
     static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     for (int d = 0; d < rank; d++) eq->var[d] = (Variable){names[d], dim[d]};
     vec_push(h->p->arena, &h->made, eq);
-    Part part = {.value = value, .tensor = t->id};
+    Part part = {.value = value, .precision = eq->precision, .tensor = t->id};
     memcpy(part.dim, dim, sizeof(Extent) * (size_t)rank);
     vec_push(h->p->arena, &h->part, part);
     return t->id;

@@ -268,7 +268,7 @@ static Expr *materialise(Inversion *s, Expr *e, bool forced) {
     expr_walk(s->g->arena, e, find_largest, &l);
     if (!forced && size > 4 * l.elements) return NULL;
     const Tensor *t = gradient_temp(s->g, y->name, "slope", e->type, rank, dim);
-    Equation *made = equation_alone(s->job, EQ_COMPUTE, t, s->eq->span, s->eq->where);
+    Equation *made = equation_alone(s->job, EQ_COMPUTE, t, s->eq);
     made->value = expr_rename(s->job, e, map);
     for (int v = 0; v < s->eq->vars; v++)
         if (map[v] >= 0) made->var[map[v]].name = s->eq->var[v].name;
@@ -437,7 +437,7 @@ static void contribute(Inversion *s, Expr *value, Equation *equation) {
 }
 
 static Equation *sum_equation(Inversion *s, Expr *value) {
-    Equation *made = equation_alone(s->job, EQ_COMPUTE, s->x, s->eq->span, s->eq->where);
+    Equation *made = equation_alone(s->job, EQ_COMPUTE, s->x, s->eq);
     made->reduce = REDUCE_SUM;
     made->vars = s->vars;
     for (int i = 0; i < IDS; i++)
@@ -449,7 +449,7 @@ static Equation *sum_equation(Inversion *s, Expr *value) {
 }
 
 static void scatter(Inversion *s, Expr *adjoint, uint32_t used) {
-    Equation *made = equation_alone(s->job, EQ_SCATTER, s->x, s->eq->span, s->eq->where);
+    Equation *made = equation_alone(s->job, EQ_SCATTER, s->x, s->eq);
     int map[MAX_VARS];
     for (int v = 0; v < s->eq->vars; v++) {
         map[v] = -1;
@@ -626,7 +626,7 @@ static bool pull_rearranged(Inversion *s, Expr *adjoint, uint32_t used, uint32_t
     } else if (parts.at[0].equation != NULL) {
         parts.at[0].equation->out = t->id;
     } else {
-        Equation *made = equation_alone(s->job, EQ_COMPUTE, t, s->eq->span, s->eq->where);
+        Equation *made = equation_alone(s->job, EQ_COMPUTE, t, s->eq);
         made->value = parts.at[0].value;
         vec_push(s->g->arena, &s->g->made, made);
     }

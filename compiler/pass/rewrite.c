@@ -151,12 +151,13 @@ bool positions_whole(const Position *p, int rank) {
     return true;
 }
 
-Equation *equation_alone(Job *job, EquationKind kind, const Tensor *out, Span span, const char *where) {
+Equation *equation_alone(Job *job, EquationKind kind, const Tensor *out, const Equation *like) {
     Equation *e = NEW(job->arena, Equation);
     e->kind = kind;
     e->out = out->id;
-    e->span = span;
-    e->where = where;
+    e->span = like->span;
+    e->where = like->where;
+    if (kind != EQ_VIEW) e->precision = like->precision;
     if (kind == EQ_COMPUTE) {
         e->free = e->vars = out->rank;
         for (int i = 0; i < out->rank; i++) e->var[i].extent = out->dim[i];

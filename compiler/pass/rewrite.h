@@ -40,7 +40,8 @@ Expr *int_extent(Job *job, Extent e);
 Expr *read_whole(Job *job, const Tensor *t);
 bool positions_whole(const Position *p, int rank); // are they the variables 0 .. rank-1?
 
-// An equation that is not yet part of any job; COMPUTE ones have their free variables set from `out`.
-Equation *equation_alone(Job *job, EquationKind kind, const Tensor *out, Span span, const char *where);
+// An equation that is not yet part of any job, with the place and the precision of `like`; COMPUTE ones have their free
+// variables set from `out`.
+Equation *equation_alone(Job *job, EquationKind kind, const Tensor *out, const Equation *like);
 
 #endif

@@ -496,7 +496,8 @@ static void rewrite_view(Simplifier *s, Equation *eq) {
 
 static bool equal_equations(const Simplifier *s, const Equation *a, const Equation *b) {
     if (a->kind != b->kind || a->kind == EQ_SCATTER || a->value != b->value || a->reduce != b->reduce ||
-        a->free != b->free || a->vars != b->vars || !same_shape(s->p->tensor.at[a->out], s->p->tensor.at[b->out]))
+        a->precision != b->precision || a->free != b->free || a->vars != b->vars ||
+        !same_shape(s->p->tensor.at[a->out], s->p->tensor.at[b->out]))
         return false;
     for (int v = 0; v < a->vars; v++)
         if (!extent_same(a->var[v].extent, b->var[v].extent)) return false;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 // ---- nodes
 
@@ -89,8 +90,13 @@ void check_groups(Parse *p) {
         group->integer = false;
         if (!in_brackets) {
             report_error(p->d, group->span, "bad-group", "names side by side in parentheses have no meaning here");
-            report_help(p->d, "a group of indices such as `(h c)` stands alone between the commas of `x[b, (h c)]`; "
-                              "values are separated by commas or operators");
+            bool at = false;
+            for (int k = 0; k < group->kids; k++) at |= strcmp(group->kid[k]->name, "at") == 0;
+            if (at) report_help(p->d, "a precision such as `at f32` ends a statement and stands in no parentheses");
+            else
+                report_help(p->d,
+                            "a group of indices such as `(h c)` stands alone between the commas of `x[b, (h c)]`; "
+                            "values are separated by commas or operators");
         }
     }
 }
@@ -176,6 +182,31 @@ Node *build_check(Parse *p, Span span, Node *condition) {
                     MAKE(CHECK_STRUCTURE, span, build_name(p, condition->name, condition->span), condition->kid[1]),
                     condition->kid[0]->name);
     return MAKE(CHECK_TRUE, span, condition);
+}
+
+// How the same is called elsewhere.
+static const struct {
+    const char *word, *ours;
+} precision_words[] = {
+    {"float", "f32"},   {"float32", "f32"}, {"fp32", "f32"},      {"single", "f32"},         {"full", "f32"},
+    {"f16", "bf16"},    {"fp16", "bf16"},   {"float16", "bf16"},  {"half", "bf16"},          {"bfloat16", "bf16"},
+    {"bfloat", "bf16"}, {"bfp16", "bf16"},  {"tfloat32", "tf32"}, {"tensorfloat32", "tf32"},
+};
+
+const char *build_precision(Parse *p, const char *word, Span at) {
+    static const char *const known[] = {"f32", "tf32", "bf16"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(word, known[i]) == 0) return word;
+    report_error(p->d, at, "unknown-precision",
+                 "there is no precision `%s`: an equation is computed at f32, tf32 or bf16", word);
+    for (size_t i = 0; i < sizeof precision_words / sizeof *precision_words; i++)
+        if (strcasecmp(word, precision_words[i].word) == 0)
+            report_help(p->d, "did you mean `at %s`?", precision_words[i].ours);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcasecmp(word, known[i]) == 0) report_help(p->d, "did you mean `at %s`?", known[i]);
+    if (strcmp(word, "f64") == 0 || strcmp(word, "double") == 0)
+        report_help(p->d, "f64 is chosen for the whole program: stmc --precision f64");
+    return word;
 }
 
 void report_nesting(Parse *p, Span at) {

@@ -51,6 +51,8 @@ Node *build_unary(Parse *p, const char *operator, Span span, Node *operand);
 Node *build_function(Parse *p, Span span, Nodes *parameters, Node *out, Node *body);
 Node *build_domain(Parse *p, Node *domain);
 Node *build_check(Parse *p, Span span, Node *condition);
+// The word behind `at`, with a message when it names no precision.
+const char *build_precision(Parse *p, const char *word, Span at);
 
 // The value of a token, with a message when it has none.
 Node *build_number(Parse *p, const Token *token);

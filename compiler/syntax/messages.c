@@ -30,6 +30,7 @@ static const char *spelling(int kind) {
     case T_STOP: return "`stop after`";
     case T_AFTER: return "`after`";
     case T_ERROR: return "`error`";
+    case T_AT: return "`at`";
     case T_PIPE: return "`|>`";
     case T_DOTDOT: return "`..`";
     case T_ARROW: return "`->`";

@@ -51,7 +51,7 @@ static void stm_yyerror(Span *at, Parse *p, const char *message);
 %token INVALID
 %token FOR IF ELSE MATCH WHERE WHEN TRUE FALSE AND OR NOT
 %token MODEL USE OPTION SETTING AXIS INPUT FUNCTION MODULE OPTIMIZER SCHEDULE NET TEST
-%token PARAM STATE IN FROM DATA DYNAMIC ERROR THEN
+%token PARAM STATE IN FROM DATA DYNAMIC ERROR THEN AT
 %token CHECK CLOSE WITHIN GRADIENTS OF METRIC OUTPUT COMPARE WITH MONITOR ON KEEP STOP AFTER FREEZE
 %token <name> REDUCE
 %token PIPE DOTDOT ARROW UPDATE INTDIV LE GE EQ NE
@@ -75,7 +75,7 @@ static void stm_yyerror(Span *at, Parse *p, const char *message);
 %type <node> declaration use axis_value domain dataset parameter inputs pattern dims block statement
 %type <node> type_and_dims initial when if_statement iterable apply pipeline head expr primary callee call
 %type <node> labelled argument position binders bound part stop arm indexed parameters_node
-%type <name> doc
+%type <name> doc precision
 
 %%
 
@@ -209,8 +209,8 @@ statement:
         $$ = with_name(MAKE(STATE, @$, $3->kid[0], $4, $5), $2, @2);
         with_doc(with_text($$, $3->text), $6);
     }
-  | targets '=' expr { $$ = MAKE_LIST(ASSIGN, @$, nodes_add(p, $1, $3)); }
-  | pattern UPDATE expr { $$ = MAKE(UPDATE, @$, $1, $3); }
+  | targets '=' expr precision { $$ = with_text(MAKE_LIST(ASSIGN, @$, nodes_add(p, $1, $3)), $4); }
+  | pattern UPDATE expr precision { $$ = with_text(MAKE(UPDATE, @$, $1, $3), $4); }
   | FOR NAME IN iterable block { $$ = with_name(MAKE(FOR, @$, $4, $5), $2, @2); }
   | if_statement
   | MATCH expr '{' arms '}'
@@ -225,8 +225,8 @@ statement:
   | FREEZE STRING { $$ = with_text(LEAF(FREEZE, @$), $2); }
   | MONITOR NAME ON NAME KEEP NAME stop
     { $$ = with_text(with_name(MAKE(MONITOR, @$, build_name(p, $6, @6), $7), $2, @2), $4); }
-  | METRIC NAME '=' expr { $$ = with_name(MAKE(METRIC, @$, $4), $2, @2); }
-  | OUTPUT NAME '=' expr { $$ = with_name(MAKE(OUTPUT, @$, $4), $2, @2); }
+  | METRIC NAME '=' expr precision { $$ = with_text(with_name(MAKE(METRIC, @$, $4), $2, @2), $5); }
+  | OUTPUT NAME '=' expr precision { $$ = with_text(with_name(MAKE(OUTPUT, @$, $4), $2, @2), $5); }
   | COMPARE NAME WITH NAME { $$ = MAKE(COMPARE, @$, build_name(p, $2, @2), build_name(p, $4, @4)); }
   | CHECK expr CLOSE expr WITHIN expr { $$ = MAKE(CHECK_CLOSE, @$, $2, $4, $6); }
   | CHECK GRADIENTS OF NAME { $$ = MAKE(CHECK_GRADIENTS, @$, build_name(p, $4, @4), NULL); }
@@ -250,6 +250,10 @@ when:
 stop:
     %empty { $$ = NULL; }
   | STOP AFTER expr { $$ = $3; }
+
+precision:
+    %empty { $$ = NULL; }
+  | AT NAME { $$ = build_precision(p, $2, @2); }
 
 targets:
     pattern { $$ = nodes_of(p, $1); }

@@ -178,6 +178,10 @@ static int classify(Place *p, int i) {
                 return T_WITHIN;
             }
         }
+        // The precision of an equation: no statement begins with `at` and another word.
+        if (is_word(p, i, "at") && ends_operand(before) && before != '}' &&
+            (next == T_NAME || next == T_NUMBER || next == T_STRING))
+            return T_AT;
         if (may_open) {
             int kind = statement_word(p, i);
             if (kind) return kind;

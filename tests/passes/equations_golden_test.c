@@ -3,7 +3,7 @@
 #include "pass/pass.h"
 #include "pass_harness.h"
 
-static const char *const names[] = {"attention", "resnet"};
+static const char *const names[] = {"attention", "resnet", "precision"};
 
 static void test_golden(Checks *c, const char *directory, const char *name, bool write) {
     Arena *arena = arena_new();

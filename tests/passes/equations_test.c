@@ -24,7 +24,7 @@ static const char linear[] = "program mlp f32 doc \"two \\\"words\\\"\"\n"
                              "  %6[o:3, i:2] = sub(mul(2, random(7)), 1)\n"
                              "end\n"
                              "job train\n"
-                             "  %3[s:spot, o:3] = sum[i:2] mul(%0[s, i], %2[o, i])  # nn.stm:12 fc\n"
+                             "  %3[s:spot, o:3] = sum[i:2] mul(%0[s, i], %2[o, i]) at tf32  # nn.stm:12 fc\n"
                              "  %4[] = sum[s:spot, o:3] mul(sub(%3[s, o], %1[s, o]), sub(%3[s, o], %1[s, o]))\n"
                              "  %7 = view %3\n"
                              "  update %2 <- %5\n"
@@ -40,7 +40,9 @@ static void test_text(Checks *c, Arena *arena) {
     const char *printed = print_program(arena, p);
     // `gene=3` prints as the plain axis: it says the same.
     check(c, strstr(printed, "fc.weight [gene 2] init 6") != NULL, "declared axes: %s", printed);
-    check(c, strstr(printed, "# nn.stm:12 fc") != NULL, "places: %s", printed);
+    check(c, strstr(printed, ") at tf32  # nn.stm:12 fc") != NULL, "precisions and places: %s", printed);
+    check(c, p->job.at[1]->equation.at[0]->precision == PRECISION_TF32, "the precision is read");
+    check(c, p->job.at[1]->equation.at[1]->precision == PRECISION_MODEL, "no precision");
     int64_t axis[] = {2, 0};
     Values *v = values_new(arena, p, axis);
     double x[] = {1, 2, 3, 4}, w[] = {1, 0, 0, 1, 1, 1};
@@ -123,6 +125,9 @@ static const Refusal misspelt[] = {
     {"%4[i:b] = %2[i//0]", "a divisor of at least 1"},
     {"%4[i:b] = $1", "a shared expression defined before"},
     {"%4[i:b] = 1 2", "the end of the line"},
+    {"%4[i:b] = 1 at f64", "line 15: found `f64`; expected f32, tf32 or bf16"},
+    {"%4[i:b] = bf16(1)", "the name of a primitive"},
+    {"%4[i:b] = 1bf16", "an element type (f32, f64, i32, i64, u8, bool)"},
     {"%4[i:b] = ", "the line ends"},
     {"scatter %4[j] += 1", "`over [variables]`"},
     {"frobnicate", "an equation, scatter, update"},

@@ -111,21 +111,21 @@ static void on_fault(int signal_number) {
     siglongjmp(fault, signal_number);
 }
 
-static int64_t value_of(Extent e, const int64_t *axes) {
+int64_t make_value(Extent e, const int64_t *axes) {
     return e.axis < 0 ? e.count : e.count * axes[e.axis];
 }
 
-static size_t elements_of(const KernelBuffer *b, const int64_t *axes) {
+size_t make_elements(const KernelBuffer *b, const int64_t *axes) {
     size_t n = 1;
-    for (int i = 0; i < b->rank; i++) n *= (size_t)value_of(b->dim[i], axes);
+    for (int i = 0; i < b->rank; i++) n *= (size_t)make_value(b->dim[i], axes);
     return n;
 }
 
-static size_t bytes_of(bool real64, ElementType t) {
+size_t make_bytes(bool real64, ElementType t) {
     return t == T_REAL ? (real64 ? 8 : 4) : t == T_I64 ? 8 : t == T_I32 ? 4 : 1;
 }
 
-static double get(bool real64, ElementType t, const char *at, size_t i) {
+double make_get(bool real64, ElementType t, const char *at, size_t i) {
     switch (t) {
     case T_REAL:
         if (real64) {
@@ -151,7 +151,7 @@ static double get(bool real64, ElementType t, const char *at, size_t i) {
     }
 }
 
-static void put(bool real64, ElementType t, char *at, size_t i, double d) {
+void make_put(bool real64, ElementType t, char *at, size_t i, double d) {
     float f = (float)d;
     int32_t w = (int32_t)d;
     int64_t l = (int64_t)d;
@@ -168,7 +168,7 @@ static bool accumulates(const Kernel *k, int buffer) {
     return false;
 }
 
-static double initial(Dice *d, const Kernel *k, int buffer) {
+double make_initial(Dice *d, const Kernel *k, int buffer) {
     const KernelBuffer *b = &k->buffer.at[buffer];
     if (accumulates(k, buffer)) return 0;
     switch (b->type) {
@@ -198,7 +198,7 @@ static const char *run_phase(const Case *t, CpuLevel level, const CpuPhase *phas
     if (!f) return "no such function";
     for (int a = 0; a < phase->args; a++)
         arg[a] = phase->arg[a] >= 0 ? buffer[phase->arg[a]].at : workspace[~phase->arg[a]].at;
-    int64_t parts = (value_of(phase->parts, t->axes) + phase->divide - 1) / phase->divide;
+    int64_t parts = (make_value(phase->parts, t->axes) + phase->divide - 1) / phase->divide;
     int number = sigsetjmp(fault, 1);
     if (number) return arena_format(t->arena, "signal %d in %s", number, phase->name);
     if (way == 0) f(arg, t->axes, scratch, 0, parts);
@@ -218,7 +218,7 @@ static const char *run_phases(const Case *t, CpuLevel level, Guarded *buffer, Gu
     return error;
 }
 
-static bool near(double a, double b, double tolerance) {
+bool make_near(double a, double b, double tolerance) {
     if (isnan(a) || isnan(b)) return isnan(a) && isnan(b);
     if (isinf(a) || isinf(b)) return a == b;
     return fabs(a - b) <= tolerance * (1 + fabs(b));
@@ -244,15 +244,15 @@ static void check_level(const Case *t, CpuLevel level) {
     }
     for (int i = 0; i < n; i++) {
         const KernelBuffer *b = &k->buffer.at[i];
-        size_t count = elements_of(b, t->axes);
+        size_t count = make_elements(b, t->axes);
         reference[i] = arena_alloc(t->arena, count * 8 + 8);
         for (int w = 0; w < WAYS; w++) {
             Dice d = {(uint64_t)i * 77 + 5};
-            buffer[w][i] = guarded_alloc(count * bytes_of(real64, b->type), w != 1);
-            for (size_t e = 0; e < count; e++) put(real64, b->type, buffer[w][i].at, e, initial(&d, k, i));
+            buffer[w][i] = guarded_alloc(count * make_bytes(real64, b->type), w != 1);
+            for (size_t e = 0; e < count; e++) make_put(real64, b->type, buffer[w][i].at, e, make_initial(&d, k, i));
         }
         Dice d = {(uint64_t)i * 77 + 5};
-        for (size_t e = 0; e < count; e++) put(true, b->type, reference[i], e, initial(&d, k, i));
+        for (size_t e = 0; e < count; e++) make_put(true, b->type, reference[i], e, make_initial(&d, k, i));
     }
     const char *error = NULL;
     for (int w = 0; w < WAYS && !error; w++) error = run_phases(t, level, buffer[w], workspace, scratch.at, w);
@@ -265,14 +265,15 @@ static void check_level(const Case *t, CpuLevel level) {
     if (!check(t->c, error == NULL, "%s: reference: %s", k->name, error)) goto done;
     for (int i = 0; i < n; i++) {
         const KernelBuffer *b = &k->buffer.at[i];
-        size_t count = elements_of(b, t->axes), bytes = buffer[0][i].bytes, bad = count;
+        size_t count = make_elements(b, t->axes), bytes = buffer[0][i].bytes, bad = count;
         for (size_t e = 0; e < count && bad == count; e++)
-            if (!near(get(real64, b->type, buffer[0][i].at, e), get(true, b->type, reference[i], e), t->tolerance))
+            if (!make_near(make_get(real64, b->type, buffer[0][i].at, e), make_get(true, b->type, reference[i], e),
+                           t->tolerance))
                 bad = e;
         check(t->c, bad == count, "%s %s [%d %d]: buffer %d element %zu of %zu: %.9g, expected %.9g", k->name,
               cpu_level_suffix[level], (int)t->axes[0], (int)t->axes[1], i, bad, count,
-              bad < count ? get(real64, b->type, buffer[0][i].at, bad) : 0,
-              bad < count ? get(true, b->type, reference[i], bad) : 0);
+              bad < count ? make_get(real64, b->type, buffer[0][i].at, bad) : 0,
+              bad < count ? make_get(true, b->type, reference[i], bad) : 0);
         for (int w = 1; w < WAYS; w++)
             check(t->c, !bytes || memcmp(buffer[0][i].at, buffer[w][i].at, bytes) == 0,
                   "%s %s: buffer %d depends on how parts are run", k->name, cpu_level_suffix[level], i);

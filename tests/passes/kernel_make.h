@@ -29,6 +29,15 @@ Stage *make_store(Make *m, int free, int vars, const int *var, Reduce reduce, Ex
 Position make_affine(int var, int64_t coef, int64_t offset, bool guarded);
 Position make_affine2(int var, int64_t coef, int var2, int64_t coef2, int64_t offset, bool guarded);
 
+// Memory of kernels: elements and bytes of a buffer, a value in it, what the tests put there, and when two are equal.
+int64_t make_value(Extent e, const int64_t *axes);
+size_t make_elements(const KernelBuffer *b, const int64_t *axes);
+size_t make_bytes(bool real64, ElementType t);
+double make_get(bool real64, ElementType t, const char *at, size_t i);
+void make_put(bool real64, ElementType t, char *at, size_t i, double d);
+double make_initial(Dice *d, const Kernel *k, int buffer);
+bool make_near(double a, double b, double tolerance);
+
 // Compiles all kernels once for all levels and compares every one with the reference, for every row of axis values.
 void check_kernels(Checks *c, Arena *arena, Program *p, Kernel *const *kernel, int count, const int64_t (*axes)[4],
                    int rows, const CpuOptions *options, double tolerance);

@@ -175,6 +175,9 @@ static void add_contraction(Arena *arena, const Kernel *k, const Contraction *c,
 
 const char *cpu_lower(Arena *arena, const Program *p, const Kernel *k, const CpuOptions *options, CpuLowering *out) {
     *out = (CpuLowering){.kernel = k};
+    for (int i = 0; i < k->buffer.count; i++)
+        if (k->buffer.at[i].type == T_BF16)
+            return arena_format(arena, "kernel %s: buffer %d is bf16, which host code does not store", k->name, i);
     const Kernel *d = derive_outer(arena, k);
     if (k->kind == KERNEL_CONTRACTION) {
         const char *why;
@@ -185,7 +188,7 @@ const char *cpu_lower(Arena *arena, const Program *p, const Kernel *k, const Cpu
         }
         out->note = why;
     }
-    d = derive_buffers(arena, d);
+    d = derive_buffers(arena, d, INT64_MAX);
     LoopPlan whole = {.nest = {.chunked = -1, .chunk = -1}};
     const char *error = plan_loops(arena, p, d, k->name, options, &whole);
     if (error) return error;
@@ -193,7 +196,7 @@ const char *cpu_lower(Arena *arena, const Program *p, const Kernel *k, const Cpu
     error = add_workspaces(arena, p, d, k->buffer.count, out);
     if (error) return error;
     Kernel *partial = NULL, *rest = NULL;
-    if (split.var >= 0) derive_split(arena, d, split.stages, split.var, split.chunks, &partial, &rest);
+    if (split.var >= 0) derive_split(arena, d, UINT64_MAX >> (64 - split.stages), split.chunks, &partial, &rest);
     if (!partial || !workspaces_fit(partial, d->buffer.count, out->workspaces)) {
         error = add_phase(arena, p, options, k, d, k->name, -1, 0, out);
     } else {
@@ -367,8 +370,16 @@ static LLVMValueRef text_constant(CpuModule *m, const char *text, size_t size, c
     return global;
 }
 
-const char *cpu_data_module(Arena *arena, const char *const *name, int count, const char *plan_text, size_t plan_size,
-                            const CpuOptions *options, CpuObjects *out) {
+// NAME and its size in another constant.
+static void sized_constant(CpuModule *m, const void *bytes, size_t size, const char *name, const char *size_name) {
+    LLVMValueRef global = text_constant(m, bytes ? bytes : "", bytes ? size : 0, name, false);
+    LLVMSetAlignment(global, 16);
+    LLVMValueRef number = LLVMAddGlobal(m->module, m->i64, size_name);
+    LLVMSetInitializer(number, const_i64(m, bytes ? (int64_t)size : 0));
+    LLVMSetGlobalConstant(number, 1);
+}
+
+const char *cpu_data_module(Arena *arena, const CpuData *data, const CpuOptions *options, CpuObjects *out) {
     CpuModule m;
     CompileJob job = {.arena = arena};
     const char *error = module_open(&m, CPU_V2, false, arena);
@@ -377,25 +388,25 @@ const char *cpu_data_module(Arena *arena, const char *const *name, int count, co
     LLVMTypeRef entry = LLVMStructTypeInContext(m.context, member, 4, 0);
     LLVMTypeRef parameter[5] = {m.ptr, m.ptr, m.ptr, m.i64, m.i64};
     LLVMTypeRef function = LLVMFunctionType(m.nothing, parameter, 5, 0);
-    LLVMValueRef *entries = NEW_ARRAY(arena, LLVMValueRef, count + 1);
-    for (int i = 0; i < count; i++) {
+    LLVMValueRef *entries = NEW_ARRAY(arena, LLVMValueRef, data->kernels + 1);
+    for (int i = 0; i < data->kernels; i++) {
         LLVMValueRef value[4];
-        value[0] = text_constant(&m, name[i], strlen(name[i]), "name", true);
+        const char *name = data->kernel[i];
+        value[0] = text_constant(&m, name, strlen(name), "name", true);
         for (int level = 0; level < CPU_LEVELS; level++) {
-            const char *symbol = arena_format(arena, "stm_%s_%s", name[i], cpu_level_suffix[level]);
+            const char *symbol = arena_format(arena, "stm_%s_%s", name, cpu_level_suffix[level]);
             bool skip = options && options->skip[level];
             LLVMValueRef existing = skip ? LLVMConstNull(m.ptr) : LLVMGetNamedFunction(m.module, symbol);
             value[1 + level] = existing ? existing : LLVMAddFunction(m.module, symbol, function);
         }
         entries[i] = LLVMConstStructInContext(m.context, value, 4, 0);
     }
-    LLVMValueRef table = LLVMAddGlobal(m.module, LLVMArrayType2(entry, (uint64_t)count), "stm_kernels");
-    LLVMSetInitializer(table, LLVMConstArray2(entry, entries, (uint64_t)count));
+    LLVMValueRef table = LLVMAddGlobal(m.module, LLVMArrayType2(entry, (uint64_t)data->kernels), "stm_kernels");
+    LLVMSetInitializer(table, LLVMConstArray2(entry, entries, (uint64_t)data->kernels));
     LLVMSetGlobalConstant(table, 1);
-    text_constant(&m, plan_text, plan_size, "stm_plan_text", false);
-    LLVMValueRef size = LLVMAddGlobal(m.module, m.i64, "stm_plan_size");
-    LLVMSetInitializer(size, const_i64(&m, (int64_t)plan_size));
-    LLVMSetGlobalConstant(size, 1);
+    sized_constant(&m, data->plan, data->plan_size, "stm_plan_text", "stm_plan_size");
+    sized_constant(&m, data->cuda_plan, data->cuda_plan_size, "stm_cuda_plan_text", "stm_cuda_plan_size");
+    sized_constant(&m, data->cuda_image, data->cuda_image_size, "stm_cuda_image", "stm_cuda_image_size");
     error = to_object(&m, &job, "program");
     if (!error) vec_push(arena, &out->object, job.object);
     module_close(&m);
