@@ -84,7 +84,8 @@ static uint32_t philox_word0(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3,
 
 static double digamma(double x) {
     double shift = 0;
-    if (x <= 0 && x == floor(x)) return NAN;
+    if (x == 0) return copysign(INFINITY, -x);
+    if (x < 0 && x == floor(x)) return NAN;
     if (x < 0) return digamma(1 - x) - 3.14159265358979323846 / tan(3.14159265358979323846 * x);
     for (; x < 10; x += 1) shift -= 1 / x;
     double y = 1 / (x * x);
@@ -99,10 +100,11 @@ static double log_gamma(double x) {
     return lgamma_r(x, &sign);
 }
 
-static double to_type(ElementType t, double x) {
+// Integers wrap while they are integers: as doubles, products beyond 2^53 have lost the bits that remain.
+static int64_t wrapped(ElementType t, int64_t x) {
     switch (t) {
-    case T_I32: return (double)(int32_t)(uint32_t)(uint64_t)(int64_t)x;
-    case T_U8: return (double)(uint8_t)(uint64_t)(int64_t)x;
+    case T_I32: return (int32_t)(uint32_t)(uint64_t)x;
+    case T_U8: return (uint8_t)(uint64_t)x;
     default: return x;
     }
 }
@@ -110,7 +112,7 @@ static double to_type(ElementType t, double x) {
 static double cast(ElementType to, ElementType from, double x) {
     if (to == T_REAL) return x;
     if (to == T_BOOL) return x != 0;
-    if (from != T_REAL) return to_type(to, x);
+    if (from != T_REAL) return (double)wrapped(to, (int64_t)x);
     double low = to == T_I32 ? -2147483648.0 : to == T_U8 ? 0.0 : -9223372036854775808.0;
     double high = to == T_I32 ? 2147483647.0 : to == T_U8 ? 255.0 : 9223372036854774784.0;
     if (isnan(x)) return 0;
@@ -173,7 +175,7 @@ static double scalar_op(const Expr *e, double a, double b) {
     case OP_ISUB:
     case OP_IMUL:
     case OP_IDIV:
-    case OP_IMOD: return to_type(e->type, (double)integer_op(e->op, (int64_t)a, (int64_t)b));
+    case OP_IMOD: return (double)wrapped(e->type, integer_op(e->op, (int64_t)a, (int64_t)b));
     case OP_LT: return a < b;
     case OP_LE: return a <= b;
     case OP_EQ: return a == b;
@@ -330,6 +332,11 @@ static double first_value(Reduce reduce, ElementType t) {
     }
 }
 
+static double accumulated(ElementType t, double all, double x, bool product) {
+    if (t == T_REAL) return product ? all * x : all + x;
+    return (double)wrapped(t, integer_op(product ? OP_IMUL : OP_IADD, (int64_t)all, (int64_t)x));
+}
+
 static double reduce_values(Evaluator *ev, int root) {
     const Equation *eq = ev->eq;
     ElementType t = eq->value->type;
@@ -340,8 +347,8 @@ static double reduce_values(Evaluator *ev, int root) {
         ev->stamp++;
         double x = eval(ev, root);
         switch (eq->reduce) {
-        case REDUCE_SUM: all = to_type(t, all + x); break;
-        case REDUCE_PROD: all = to_type(t, all * x); break;
+        case REDUCE_SUM: all = accumulated(t, all, x, false); break;
+        case REDUCE_PROD: all = accumulated(t, all, x, true); break;
         case REDUCE_MAX: all = extreme(all, x, true); break;
         case REDUCE_MIN: all = extreme(all, x, false); break;
         case REDUCE_ARGMAX:
@@ -384,7 +391,7 @@ static void evaluate_equation(Evaluator *ev) {
         ev->stamp++;
         if (scatter) {
             int64_t offset = offset_of(ev, t, eq->target, target);
-            if (offset >= 0) out[offset] = to_type(t->type, out[offset] + eval(ev, root));
+            if (offset >= 0) out[offset] = accumulated(t->type, out[offset], eval(ev, root), false);
         } else if (eq->reduce == REDUCE_NONE) {
             out[ev->element] = eval(ev, root);
         } else {

@@ -42,6 +42,14 @@ LLVMValueRef emit_max(Emit *e, LLVMValueRef a, LLVMValueRef b, bool minimum) {
     return LLVMBuildSelect(e->m->builder, nan, a, pick(e, a, b, minimum), "");
 }
 
+static LLVMValueRef unsigned_divide(Emit *e, LLVMValueRef x, LLVMValueRef d, bool modulo) { // x / 0 and x mod 0 are 0
+    LLVMBuilderRef b = e->m->builder;
+    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(x)), by_zero = LLVMBuildICmp(b, LLVMIntEQ, d, zero, "");
+    LLVMValueRef safe = LLVMBuildSelect(b, by_zero, const_int(LLVMTypeOf(x), 1), d, "");
+    LLVMValueRef v = modulo ? LLVMBuildURem(b, x, safe, "") : LLVMBuildUDiv(b, x, safe, "");
+    return LLVMBuildSelect(b, by_zero, zero, v, "");
+}
+
 static LLVMValueRef int_divide(Emit *e, LLVMValueRef x, LLVMValueRef d, bool modulo) {
     LLVMBuilderRef b = e->m->builder;
     LLVMTypeRef type = LLVMTypeOf(x);
@@ -175,8 +183,10 @@ static LLVMValueRef compute(Emit *e, const Expr *x) {
     case OP_IADD: return LLVMBuildAdd(b, a[0], a[1], "");
     case OP_ISUB: return LLVMBuildSub(b, a[0], a[1], "");
     case OP_IMUL: return LLVMBuildMul(b, a[0], a[1], "");
-    case OP_IDIV: return int_divide(e, a[0], a[1], false);
-    case OP_IMOD: return int_divide(e, a[0], a[1], true);
+    case OP_IDIV:
+    case OP_IMOD:
+        return x->type == T_U8 ? unsigned_divide(e, a[0], a[1], x->op == OP_IMOD)
+                               : int_divide(e, a[0], a[1], x->op == OP_IMOD);
     case OP_LT:
     case OP_LE:
     case OP_EQ:
