@@ -222,6 +222,14 @@ static int local_rank_as_buffer(const Kernel *k, const KernelLocal *l) {
     return rank;
 }
 
+static KernelBuffer local_as_buffer(const Kernel *k, const KernelLocal *l) {
+    KernelBuffer b = {.type = l->type, .is_read = true, .is_written = true};
+    for (int v = 0; v < k->outer; v++)
+        if (!extent_is_one(k->var[v].extent)) add_dim(&b, k->var[v].extent);
+    for (int d = 0; d < l->rank; d++) add_dim(&b, l->dim[d]);
+    return b;
+}
+
 // The static locals that stay are at most `elements` elements together.
 static void choose_large(const Kernel *k, int64_t elements, bool *large) {
     for (;;) {
@@ -249,10 +257,7 @@ const Kernel *derive_buffers(Arena *arena, const Kernel *k, int64_t elements) {
         if (local_elements(l) >= 0 && !large[i]) continue;
         if (local_rank_as_buffer(k, l) > MAX_RANK) continue;
         if (!out) out = copy_kernel(arena, k);
-        KernelBuffer b = {.type = l->type, .is_read = true, .is_written = true};
-        for (int v = 0; v < k->outer; v++)
-            if (!extent_is_one(k->var[v].extent)) add_dim(&b, k->var[v].extent);
-        for (int d = 0; d < l->rank; d++) add_dim(&b, l->dim[d]);
+        KernelBuffer b = local_as_buffer(k, l);
         r.buffer[i] = out->buffer.count;
         vec_push(arena, &out->buffer, b);
     }
@@ -319,4 +324,59 @@ void derive_split(Arena *arena, const Kernel *k, uint64_t stages, int chunks, Ke
     }
     *partial = a;
     *rest = b;
+}
+
+// ---- stages in two phases
+static bool expr_reads(const Expr *e, int tensor) {
+    if (e->op == OP_READ && e->tensor == tensor) return true;
+    for (int i = 0; i < e->arity; i++)
+        if (expr_reads(e->arg[i], tensor)) return true;
+    for (int i = 0; e->op == OP_READ && i < e->rank; i++)
+        if (e->position[i].gather && expr_reads(e->position[i].gather, tensor)) return true;
+    return false;
+}
+
+static bool crosses(const Kernel *k, int local, int at) { // written before `at`, read from there on
+    bool written = false, read = false;
+    for (int s = 0; s < k->stage.count; s++) {
+        const Stage *stage = &k->stage.at[s];
+        if (s < at) written = written || stage->dest == ~local;
+        else read = read || expr_reads(stage->value, ~local);
+        for (int d = 0; d < stage->rank && s >= at; d++)
+            read = read || (stage->target[d].gather && expr_reads(stage->target[d].gather, ~local));
+    }
+    return written && read;
+}
+
+static void mark_written(Kernel *k) {
+    for (int i = 0; i < k->buffer.count; i++) {
+        k->buffer.at[i].is_written = writer_of(k, i) != NULL;
+        if (!k->buffer.at[i].is_written) k->buffer.at[i].is_read = true;
+    }
+}
+
+bool derive_cut(Arena *arena, const Kernel *k, int at, Kernel **head, Kernel **rest) {
+    Rewrite r;
+    rewrite_init(&r, arena, k);
+    Kernel *all = copy_kernel(arena, k);
+    for (int i = 0; i < k->local.count; i++) {
+        const KernelLocal *l = &k->local.at[i];
+        if (!crosses(k, i, at)) continue;
+        if (local_rank_as_buffer(k, l) > MAX_RANK) return false;
+        KernelBuffer b = local_as_buffer(k, l);
+        r.buffer[i] = all->buffer.count;
+        vec_push(arena, &all->buffer, b);
+    }
+    for (int s = 0; s < all->stage.count; s++) rewrite_stage(&r, &all->stage.at[s]);
+    for (int i = 0; i < all->local.count; i++)
+        if (r.buffer[i] >= 0) all->local.at[i].rank = 0;
+    *head = all;
+    *rest = copy_kernel(arena, all);
+    (*head)->stage.count = at;
+    (*rest)->stage.at += at;
+    (*rest)->stage.count -= at;
+    (*rest)->stage.room = (*rest)->stage.count;
+    mark_written(*head);
+    mark_written(*rest);
+    return true;
 }

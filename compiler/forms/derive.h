@@ -14,5 +14,8 @@ const Kernel *derive_buffers(Arena *arena, const Kernel *k, int64_t elements);
 // numbered by its outer variable 0, into appended buffers, *rest combines the pieces in order and runs all stages.
 // Which elements are in a piece is the emitter's choice.
 void derive_split(Arena *arena, const Kernel *k, uint64_t stages, int chunks, Kernel **partial, Kernel **rest);
+// Cuts k before stage `at`: *head runs the stages before it, *rest the others, in phases of their own. Locals that cross
+// become buffers (appended to both). False: one of them would have too many dimensions.
+bool derive_cut(Arena *arena, const Kernel *k, int at, Kernel **head, Kernel **rest);
 
 #endif

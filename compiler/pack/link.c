@@ -20,6 +20,7 @@ static bool readable(const char *path) {
 
 static bool home_at(Arena *arena, const char *root, PackHome *out) {
     out->stdlib = arena_format(arena, "%s/share/stmc/stdlib", root);
+    out->kernels = arena_format(arena, "%s/share/stmc/kernels", root);
     out->archives = arena_format(arena, "%s/share/stmc/link.txt", root);
     out->runtime = arena_format(arena, "%s/lib/libstmrt.a", root);
     return readable(out->stdlib);

@@ -12,6 +12,7 @@ typedef struct PackObject {
 
 typedef struct PackHome { // where this stmc finds what it needs beside itself
     const char *stdlib;   // directory of the standard library
+    const char *kernels;  // directory of the headers that CUDA code includes
     const char *runtime;  // libstmrt.a
     const char *archives; // file that lists the static libraries, one path a line
 } PackHome;

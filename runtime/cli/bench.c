@@ -13,6 +13,7 @@
 #include "../core/clock.h"
 #include "../core/json.h"
 #include "../core/random.h"
+#include "../program/profile.h"
 #include "../report/progress.h"
 #include "commands.h"
 
@@ -87,6 +88,7 @@ static Status run_steps(Bench *b, bool train, int64_t steps) {
         if (train) machine_set_scalar(m, scalar, (double)++b->trained);
         int64_t start = clock_ns();
         TRY(machine_run(m));
+        TRY(machine_wait(m));
         b->ms[i] = (double)(clock_ns() - start) / 1e6;
         if (*b->input->stop) return status_make(STATUS_CANCELLED, "stopped by a signal");
     }
@@ -140,7 +142,32 @@ static void json_timing(JsonWriter *w, const char *name, const Timing *t, int64_
     json_end_object(w);
 }
 
+static Status json_profile(JsonWriter *w, const Machine *m) {
+    ProfileRow *row = NULL;
+    size_t rows = 0;
+    TRY(profile_rows(m, &row, &rows));
+    json_key(w, "profile");
+    json_begin_array(w);
+    for (size_t i = 0; i < rows; i++) {
+        double ns = row[i].ns > 0 ? (double)row[i].ns : 1;
+        json_begin_object(w);
+        json_key(w, "kernel"), json_string(w, row[i].name);
+        json_key(w, "origin"), json_string(w, row[i].origin ? row[i].origin : "");
+        json_key(w, "steps"), json_integer(w, row[i].steps);
+        json_key(w, "calls"), json_integer(w, row[i].calls);
+        json_key(w, "ms"), json_number(w, (double)row[i].ns / 1e6);
+        json_key(w, "bytes_a_call"), json_number(w, row[i].bytes / (double)row[i].calls);
+        json_key(w, "gb_per_s"), json_number(w, row[i].bytes / ns);
+        json_key(w, "gflops"), json_number(w, row[i].flops / ns);
+        json_end_object(w);
+    }
+    json_end_array(w);
+    free(row);
+    return STATUS_OK;
+}
+
 static Status report(Bench *b) {
+    char device[DEVICE_TEXT], bytes[BYTES_TEXT];
     const Session *s = b->session;
     Timing timing[2];
     bool there[2] = {bench_job(b, true) != NULL, bench_job(b, false) != NULL};
@@ -153,24 +180,29 @@ static Status report(Bench *b) {
         JsonWriter w = json_writer(2);
         json_begin_object(&w);
         json_key(&w, "program"), json_string(&w, s->plan->name);
-        json_key(&w, "device"), json_string(&w, "cpu");
-        json_key(&w, "instruction_set"), json_string(&w, isa_name(s->machine->isa));
+        json_key(&w, "device"), json_string(&w, session_device(s, device));
+        json_key(&w, s->gpu ? "device_name" : "instruction_set"), json_string(&w, session_device_name(s));
+        if (s->gpu) json_key(&w, "device_bytes"), json_integer(&w, s->gpu->most_used);
         json_key(&w, "threads"), json_integer(&w, pool_threads(s->pool));
         json_key(&w, "batch"), json_integer(&w, b->batch);
         for (int k = 0; k < 2; k++)
             if (there[k]) json_timing(&w, names[k], &timing[k], b->batch);
+        Status status = b->input->options->profile ? json_profile(&w, s->machine) : STATUS_OK;
         json_end_object(&w);
-        Status status = text_status(&w.text);
+        if (status == STATUS_OK) status = text_status(&w.text);
         if (status == STATUS_OK) puts(text_string(&w.text));
         json_writer_free(&w);
         return status;
     }
-    printf("%s, %d thread%s, %lld %ss a step\n\n", isa_name(s->machine->isa), pool_threads(s->pool),
-           pool_threads(s->pool) == 1 ? "" : "s", (long long)b->batch, session_row_name(s));
+    if (s->gpu)
+        printf("%s, %s, %s of its memory", session_device(s, device), session_device_name(s),
+               bytes_text((double)s->gpu->most_used, bytes));
+    else
+        printf("%s, %d thread%s", session_device_name(s), pool_threads(s->pool), pool_threads(s->pool) == 1 ? "" : "s");
+    printf(", %lld %ss a step\n\n", (long long)b->batch, session_row_name(s));
     printf("%-10s %8s %11s %11s %11s %12s %10s %12s\n", "", "steps", "min ms", "median ms", "max ms", "rows/s",
            "GFLOP/s", "memory");
     for (int k = 0; k < 2; k++) {
-        char bytes[BYTES_TEXT];
         const Timing *t = &timing[k];
         if (there[k])
             printf("%-10s %8lld %11.3f %11.3f %11.3f %12.0f %10.2f %12s\n", names[k], (long long)t->steps, t->least,

@@ -9,7 +9,7 @@
 typedef struct CommandInput {
     Session *session;
     const Options *options;
-    const StmKernelEntry *kernels;
+    const ProgramCode *code;
     const char *plan_text;
     size_t plan_size;
     const volatile sig_atomic_t *stop; // set by SIGINT and SIGTERM

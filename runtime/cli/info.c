@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../core/json.h"
+#include "../device/runner.h"
 #include "../report/progress.h"
 #include "commands.h"
 
@@ -75,7 +76,96 @@ static int count_tests(const StmPlan *plan) {
     return tests;
 }
 
-static void print_text(const Session *s) {
+// ---- CUDA ------------------------------------------------------------------------------------------------------
+
+// What the executable holds for GPUs and what this machine has.
+typedef struct Cuda {
+    StmPlan *plan; // NULL: compiled without the CUDA target
+    GpuList list;
+    Text code; // "sm_80, sm_90, PTX of 8.0"
+} Cuda;
+
+static Status read_cuda(const CommandInput *input, Cuda *cuda) {
+    Arena *arena = &input->session->arena;
+    const ProgramCode *code = input->code;
+    *cuda = (Cuda){0};
+    if (code->cuda_plan_size == 0) return STATUS_OK;
+    CudaImage image;
+    TRY(plan_read(code->cuda_plan, code->cuda_plan_size, arena, &cuda->plan));
+    TRY(cuda_image_open(code->cuda.image, code->cuda.image_size, &image));
+    cuda_image_archs(&image, &cuda->code);
+    TRY(text_status(&cuda->code));
+    return gpu_list(cuda->plan, &code->cuda, arena, &cuda->list);
+}
+
+static Status print_cuda(const Session *s, const Cuda *cuda, Arena *arena) {
+    char bytes[BYTES_TEXT];
+    if (!cuda->plan) return STATUS_OK;
+    printf("             cuda: %s; %d kernels\n", text_string(&cuda->code), cuda->plan->kernels);
+    printf("GPU memory  ");
+    for (int j = 0; j < cuda->plan->jobs; j++) {
+        int64_t need = 0;
+        if (is_test(&cuda->plan->job[j])) continue;
+        TRY(gpu_plan_bytes(cuda->plan, &cuda->plan->job[j], s->machine->bound, arena, &need));
+        printf(" %s %s", cuda->plan->job[j].name, bytes_text((double)need, bytes));
+    }
+    printf("\n");
+    if (!cuda->list.count) printf("GPUs         none: %s\n", cuda->list.why);
+    for (int i = 0; i < cuda->list.count; i++) {
+        const GpuInfo *gpu = &cuda->list.gpu[i];
+        printf("%-12s cuda:%d %s, capability %d.%d, %s: %s\n", i ? "" : "GPUs", gpu->number, gpu->name,
+               gpu->capability / 10, gpu->capability % 10, bytes_text((double)gpu->memory, bytes),
+               *gpu->why ? gpu->why : "usable");
+    }
+    return STATUS_OK;
+}
+
+// "cuda": null without the CUDA target.
+static Status json_cuda(JsonWriter *w, const Session *s, const Cuda *cuda, Arena *arena) {
+    json_key(w, "cuda");
+    if (!cuda->plan) {
+        json_null(w);
+        return STATUS_OK;
+    }
+    json_begin_object(w);
+    json_key(w, "code"), json_string(w, text_string(&cuda->code));
+    json_key(w, "kernels"), json_integer(w, cuda->plan->kernels);
+    json_key(w, "driver"), json_integer(w, cuda->list.driver);
+    json_key(w, "no_device"), json_string(w, cuda->list.why);
+    json_key(w, "memory");
+    json_begin_object(w);
+    for (int j = 0; j < cuda->plan->jobs; j++) {
+        int64_t need = 0;
+        if (is_test(&cuda->plan->job[j])) continue;
+        TRY(gpu_plan_bytes(cuda->plan, &cuda->plan->job[j], s->machine->bound, arena, &need));
+        json_key(w, cuda->plan->job[j].name), json_integer(w, need);
+    }
+    json_end_object(w);
+    json_key(w, "devices");
+    json_begin_array(w);
+    for (int i = 0; i < cuda->list.count; i++) {
+        const GpuInfo *gpu = &cuda->list.gpu[i];
+        char capability[16], device[DEVICE_TEXT];
+        snprintf(capability, sizeof capability, "%d.%d", gpu->capability / 10, gpu->capability % 10);
+        snprintf(device, sizeof device, "cuda:%d", gpu->number);
+        json_begin_object(w);
+        json_key(w, "device"), json_string(w, device);
+        json_key(w, "name"), json_string(w, gpu->name);
+        json_key(w, "capability"), json_string(w, capability);
+        json_key(w, "multiprocessors"), json_integer(w, gpu->multiprocessors);
+        json_key(w, "memory"), json_integer(w, gpu->memory);
+        json_key(w, "usable"), json_bool(w, !*gpu->why);
+        json_key(w, "why"), json_string(w, gpu->why);
+        json_end_object(w);
+    }
+    json_end_array(w);
+    json_end_object(w);
+    return STATUS_OK;
+}
+
+// ---- Text ------------------------------------------------------------------------------------------------------
+
+static Status print_text(const Session *s, const CommandInput *input, const Cuda *cuda) {
     const StmPlan *plan = s->plan;
     printf("%s%s%s\ncompiled by stmc %s, %s\n", plan->name, plan->doc ? ": " : "", plan->doc ? plan->doc : "",
            plan->version, type_name(plan->real));
@@ -95,10 +185,16 @@ static void print_text(const Session *s) {
     print_memory(s);
     printf("\nkernels      %d%s", plan->kernels, count_tests(plan) ? "" : "\n");
     if (count_tests(plan)) printf(", tests %d\n", count_tests(plan));
-    printf("targets      cpu: x86-64-v2 (SSE4.2), x86-64-v3 (AVX2), x86-64-v4 (AVX-512)\n");
+    bool host = kernels_have_code(plan, input->code->kernels);
+    printf("targets      cpu: %s\n",
+           host ? "x86-64-v2 (SSE4.2), x86-64-v3 (AVX2), x86-64-v4 (AVX-512)" : "none (compiled for CUDA alone)");
+    TRY(print_cuda(s, cuda, &input->session->arena));
     printf("this machine %s, %d thread%s\n", isa_name(s->machine->isa), pool_threads(s->pool),
            pool_threads(s->pool) == 1 ? "" : "s");
+    return STATUS_OK;
 }
+
+// ---- JSON ------------------------------------------------------------------------------------------------------
 
 static void json_shape(JsonWriter *w, const Session *s, const StmTensor *tensor, bool names) {
     json_begin_array(w);
@@ -147,7 +243,7 @@ static void json_settings(JsonWriter *w, const StmPlan *plan) {
     json_end_object(w);
 }
 
-static Status print_json(const Session *s) {
+static Status print_json(const Session *s, const CommandInput *input, const Cuda *cuda) {
     const StmPlan *plan = s->plan;
     JsonWriter writer = json_writer(2), *w = &writer;
     json_begin_object(w);
@@ -193,14 +289,15 @@ static Status print_json(const Session *s) {
     json_key(w, "tests"), json_integer(w, count_tests(plan));
     json_key(w, "targets");
     json_begin_array(w);
-    json_string(w, "x86-64-v2");
-    json_string(w, "x86-64-v3");
-    json_string(w, "x86-64-v4");
+    static const char *const levels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+    for (int i = 0; i < 3 && kernels_have_code(plan, input->code->kernels); i++) json_string(w, levels[i]);
+    if (cuda->plan) json_string(w, "cuda");
     json_end_array(w);
     json_key(w, "instruction_set"), json_string(w, isa_name(s->machine->isa));
     json_key(w, "threads"), json_integer(w, pool_threads(s->pool));
+    Status status = json_cuda(w, s, cuda, &input->session->arena);
     json_end_object(w);
-    Status status = text_status(&w->text);
+    if (status == STATUS_OK) status = text_status(&w->text);
     if (status == STATUS_OK) puts(text_string(&w->text));
     json_writer_free(w);
     return status;
@@ -210,11 +307,18 @@ Status command_info(const CommandInput *input) {
     if (input->options->plan && input->options->json)
         return status_make(STATUS_INVALID, "info: --json and --plan are two forms of output; give one of them");
     if (input->options->plan) {
-        fwrite(input->plan_text, 1, input->plan_size, stdout);
+        const char *device = input->options->device;
+        bool cuda = device && strncmp(device, "cuda", 4) == 0;
+        fwrite(cuda ? input->code->cuda_plan : input->plan_text, 1,
+               cuda ? input->code->cuda_plan_size : input->plan_size, stdout);
         return STATUS_OK;
     }
-    TRY(session_start(input->session, input->kernels, 0));
-    if (input->options->json) return print_json(input->session);
-    print_text(input->session);
-    return STATUS_OK;
+    Cuda cuda;
+    TRY(session_start(input->session, input->code->kernels, 0));
+    Status status = read_cuda(input, &cuda);
+    if (status == STATUS_OK)
+        status =
+            input->options->json ? print_json(input->session, input, &cuda) : print_text(input->session, input, &cuda);
+    text_free(&cuda.code);
+    return status;
 }

@@ -79,6 +79,7 @@ int main(int argc, char **argv) {
         session_close(&session);
         return code;
     }
+    session.has_cuda = stm_cuda_plan_size > 0;
     status = options_read(&session, argc, argv, &options);
     if (status != STATUS_OK) {
         code = report(executable, status, 2);
@@ -91,7 +92,9 @@ int main(int argc, char **argv) {
         printf("%s, compiled by stmc %s\n", session.plan->name, session.plan->version);
     } else {
         catch_signals();
-        CommandInput input = {&session, &options, stm_kernels, stm_plan_text, (size_t)stm_plan_size, &stop_signal};
+        ProgramCode program = {
+            stm_kernels, stm_cuda_plan_text, (size_t)stm_cuda_plan_size, {stm_cuda_image, (size_t)stm_cuda_image_size}};
+        CommandInput input = {&session, &options, &program, stm_plan_text, (size_t)stm_plan_size, &stop_signal};
         code = run_command(&input, executable);
     }
     session_close(&session);

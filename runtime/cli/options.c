@@ -61,7 +61,10 @@ static const Flag flags[] = {
     {"profile", NULL, FLAG_SWITCH, ON_RUN & ~BIT(COMMAND_TEST), MEMBER(profile), 0, 0,
      "print the time of every kernel at the end"},
     {"threads", "N", FLAG_INTEGER, ON_RUN, MEMBER(threads), 1, 1024, "CPU threads (default: all that may be used)"},
-    {"device", "auto|cpu|cuda[:N]", FLAG_TEXT, ON_RUN, MEMBER(device), 0, 0, "where to compute (default auto)"},
+    {"device", "auto|cpu|cuda[:N]", FLAG_TEXT, ON_RUN, MEMBER(device), 0, 0,
+     "where to compute (default auto: the first usable GPU, else the CPU)"},
+    {"device", "cpu|cuda", FLAG_TEXT, BIT(COMMAND_INFO), MEMBER(device), 0, 0,
+     "whose plan --plan prints (default cpu)"},
     {"help", NULL, FLAG_SWITCH, ~0u, MEMBER(help), 0, 0, "this text"},
 };
 enum { FLAGS = sizeof flags / sizeof *flags };
@@ -281,11 +284,19 @@ static Status read_flag(Session *session, int argc, char **argv, int *at, Option
     return flag ? set_flag(session, flag, value, out) : set_setting(session, setting, value);
 }
 
-static Status check_device(const char *device) {
+static Status check_device(const Session *session, const char *device) {
+    int64_t number = 0;
     if (!device || strcmp(device, "auto") == 0 || strcmp(device, "cpu") == 0) return STATUS_OK;
-    if (strncmp(device, "cuda", 4) == 0 && (device[4] == '\0' || device[4] == ':'))
-        return status_make(STATUS_INVALID, "--device %s: this executable holds code for the CPU only; use --device cpu",
-                           device);
+    if (strncmp(device, "cuda", 4) == 0 && (device[4] == '\0' || device[4] == ':')) {
+        if (!session->has_cuda)
+            return status_make(STATUS_INVALID,
+                               "--device %s: this executable holds code for the CPU only; use --device cpu, or compile "
+                               "it with --target cpu,cuda",
+                               device);
+        if (device[4] == '\0' || (parse_i64(device + 5, strlen(device + 5), &number) && number >= 0 && number < 1024))
+            return STATUS_OK;
+        return status_make(STATUS_INVALID, "--device %s: the number of a GPU follows cuda:, such as cuda:0", device);
+    }
     return status_make(STATUS_INVALID, "--device %s: the devices are auto, cpu and cuda[:N]", device);
 }
 
@@ -300,8 +311,8 @@ static Status need(const Options *o, const char *flag, const char *value) {
                        command_name(o->command), command_info[o->command].arguments);
 }
 
-static Status check_complete(const Options *o) {
-    TRY(check_device(o->device));
+static Status check_complete(const Session *session, const Options *o) {
+    TRY(check_device(session, o->device));
     unsigned bit = BIT(o->command);
     if (bit & ON_DATA) {
         if (o->files_n == 0)
@@ -347,7 +358,7 @@ Status options_read(Session *session, int argc, char **argv, Options *out) {
             return status_make(STATUS_INVALID, "there is no flag %s; flags start with two dashes", word);
         else TRY(read_flag(session, argc, argv, &i, out));
     }
-    return out->help ? STATUS_OK : check_complete(out);
+    return out->help ? STATUS_OK : check_complete(session, out);
 }
 
 // One line of a flag list, the text wrapped at column 100.

@@ -7,6 +7,7 @@
 
 #include "../core/json.h"
 #include "../data/prepare.h"
+#include "../program/profile.h"
 #include "../report/progress.h"
 #include "../train/checkpoint.h"
 #include "../train/evaluate.h"
@@ -16,14 +17,19 @@
 #include "commands.h"
 
 Status command_start(const CommandInput *input) {
-    TRY(session_start(input->session, input->kernels, (int)input->options->threads));
+    Text note = {0};
+    Status status =
+        session_start_on(input->session, input->code, input->options->device, (int)input->options->threads, &note);
+    if (note.length) fprintf(stderr, "note: computing on the CPU: %s\n", text_string(&note));
+    text_free(&note);
+    TRY(status);
     return input->options->profile ? machine_profile_start(input->session->machine, &input->session->arena) : STATUS_OK;
 }
 
 Status command_profile(const CommandInput *input) {
     if (!input->options->profile || !input->session->machine) return STATUS_OK;
     Text table = {0};
-    Status status = machine_profile_table(input->session->machine, &table);
+    Status status = profile_table(input->session->machine, &table);
     if (status == STATUS_OK) fprintf(stderr, "\n%s", text_string(&table)); // stderr: stdout may be JSON
     text_free(&table);
     return status;

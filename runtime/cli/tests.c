@@ -77,7 +77,7 @@ static Status start(Session *s, const StmJob *job) {
     session_scalar(s, "steps", 1);
     TRY(machine_prepare(s->machine, job, s->machine->bound));
     TRY_IN(machine_run(s->machine), "%s", job->name);
-    return STATUS_OK;
+    return machine_wait(s->machine);
 }
 
 static Status run_test(const CommandInput *input, const StmJob *job, bool *out_passed) {
@@ -109,6 +109,7 @@ typedef struct Varied {
 
 static Status run_loss(const CommandInput *input, int loss, double *out) {
     TRY(machine_run(input->session->machine));
+    TRY(machine_wait(input->session->machine));
     *out = *(const double *)machine_output(input->session->machine, loss);
     return STATUS_OK;
 }
@@ -118,10 +119,13 @@ static Status vary(const CommandInput *input, int loss, double tolerance, const 
     for (int64_t i = 0; i < v->count; i += stride) {
         double x = v->value[i], h = 1e-5 * fmax(1, fabs(x)), above, below;
         v->value[i] = x + h;
+        TRY(machine_push(input->session->machine));
         TRY(run_loss(input, loss, &above));
         v->value[i] = x - h;
+        TRY(machine_push(input->session->machine));
         TRY(run_loss(input, loss, &below));
         v->value[i] = x;
+        TRY(machine_push(input->session->machine));
         double difference = (above - below) / (2 * h), gradient = v->gradient[i];
         if (fabs(difference - gradient) <= tolerance * fmax(1, fabs(gradient))) continue;
         if (++*mistakes <= MOST_SHOWN)
@@ -156,6 +160,7 @@ static Status run_gradient(const CommandInput *input, const StmJob *job, bool *o
         memcpy(v->gradient, machine_output(m, o), (size_t)v->count * sizeof(double));
     }
     double allowed = *(const double *)machine_output(m, tolerance);
+    TRY(machine_pull(m));
     int64_t mistakes = 0;
     for (int i = 0; i < varied; i++) TRY_IN(vary(input, loss, allowed, &list[i], &mistakes), "%s", job->name);
     if (mistakes > MOST_SHOWN) printf("  … and %lld more\n", (long long)(mistakes - MOST_SHOWN));

@@ -13,6 +13,8 @@
 
 #include "../core/clock.h"
 #include "../core/strings.h"
+#include "../device/runner.h"
+#include "steps.h"
 
 enum {
     HUGE_PAGE = 2 << 20,
@@ -95,43 +97,63 @@ static Status check_kernels(const StmPlan *plan, const StmKernelEntry *kernels) 
     return STATUS_OK;
 }
 
-// Lays out parameters, state and scalars in one block, 64 bytes apart.
-static Status lay_out_persistent(Machine *m) {
+// Lays out scalars, then parameters and state in one block, 64 bytes apart.
+static Status lay_out_persistent(Machine *m, Arena *arena) {
     const StmPlan *plan = m->plan;
+    TRY(ARENA_NEW(arena, m->place, (size_t)plan->tensors + 1));
+    int64_t at = 0;
     for (int pass = 0; pass < 2; pass++) {
-        int64_t at = 0;
         for (int t = 0; t < plan->tensors; t++) {
             const StmTensor *tensor = &plan->tensor[t];
-            if (tensor->kind != STM_PARAM && tensor->kind != STM_STATE && tensor->kind != STM_SCALAR) continue;
+            bool scalar = tensor->kind == STM_SCALAR, kept = tensor->kind == STM_PARAM || tensor->kind == STM_STATE;
+            if (pass ? !kept : !scalar) continue;
             for (int d = 0; d < tensor->rank; d++) {
                 int axis = tensor->dim[d].axis;
                 if (axis >= 0 && plan->axis[axis].dynamic)
                     return status_make(STATUS_INTERNAL, "%s depends on the dynamic axis %s (this is a bug in stmc)",
                                        tensor->name, plan->axis[axis].name);
             }
-            if (pass) m->block[t] = m->persistent + at;
+            m->place[t] = at;
             at += round_up(tensor_elements(tensor, m->bound) * (int64_t)type_size(tensor->type), 64);
         }
-        if (pass) break;
-        m->persistent_bytes = at;
-        TRY_IN(big_block_new(at, &m->persistent), "parameters and state");
+        if (!pass) m->scalar_bytes = at;
+    }
+    m->persistent_bytes = at;
+    TRY_IN(big_block_new(at, &m->persistent), "parameters and state");
+    for (int t = 0; t < plan->tensors; t++) {
+        StmTensorKind kind = plan->tensor[t].kind;
+        if (kind == STM_PARAM || kind == STM_STATE || kind == STM_SCALAR) m->block[t] = m->persistent + m->place[t];
     }
     return STATUS_OK;
 }
 
-static Status fill_machine(Machine *m, const StmKernelEntry *kernels, Arena *arena) {
+bool kernels_have_code(const StmPlan *plan, const StmKernelEntry *kernels) {
+    for (int k = 0; k < plan->kernels; k++)
+        if (kernels[k].v2 || kernels[k].v3 || kernels[k].v4) return true;
+    return plan->kernels == 0;
+}
+
+// What both kinds of machine have.
+static Status fill_common(Machine *m, Arena *arena) {
     const StmPlan *plan = m->plan;
-    TRY(check_kernels(plan, kernels));
-    TRY(ARENA_NEW(arena, m->kernel, (size_t)plan->kernels + 1));
     TRY(ARENA_NEW(arena, m->extent, (size_t)plan->axes + 2));
     TRY(ARENA_NEW(arena, m->bound, (size_t)plan->axes + 2));
     TRY(ARENA_NEW(arena, m->block, (size_t)plan->tensors + 1));
     TRY(ARENA_NEW(arena, m->state, (size_t)plan->jobs + 1));
     axis_counts(plan, m->bound);
     axis_counts(plan, m->extent);
+    return lay_out_persistent(m, arena);
+}
+
+static Status fill_machine(Machine *m, const StmKernelEntry *kernels, Arena *arena) {
+    const StmPlan *plan = m->plan;
+    TRY(check_kernels(plan, kernels));
+    TRY(ARENA_NEW(arena, m->kernel, (size_t)plan->kernels + 1));
+    TRY(fill_common(m, arena));
+    bool code = kernels_have_code(plan, kernels);
     for (int k = 0; k < plan->kernels; k++) {
         m->kernel[k] = m->isa == ISA_V4 ? kernels[k].v4 : m->isa == ISA_V3 ? kernels[k].v3 : kernels[k].v2;
-        if (!m->kernel[k])
+        if (!m->kernel[k] && code)
             return status_make(STATUS_INTERNAL, "kernel %s has no code for %s (this is a bug in stmc)", kernels[k].name,
                                isa_name(m->isa));
         if (plan->kernel[k].scratch > m->scratch_stride) m->scratch_stride = plan->kernel[k].scratch;
@@ -150,7 +172,6 @@ static Status fill_machine(Machine *m, const StmKernelEntry *kernels, Arena *are
         TRY(ARENA_NEW(arena, state->light, (size_t)job->steps + 1));
         TRY(ARENA_NEW(arena, state->group_base, (size_t)job->groups + 1));
     }
-    TRY(lay_out_persistent(m));
     return big_block_new(m->scratch_stride * pool_threads(m->pool), &m->scratch);
 }
 
@@ -166,8 +187,25 @@ Status machine_new(const StmPlan *plan, const StmKernelEntry *kernels, Isa isa, 
     return status;
 }
 
+Status machine_new_on(Gpu *gpu, Arena *arena, Machine **out_machine) {
+    *out_machine = NULL;
+    Machine *machine = NULL;
+    TRY(ARENA_NEW(arena, machine, 1));
+    *machine = (Machine){.plan = gpu->plan, .gpu = gpu};
+    Status status = fill_common(machine, arena);
+    if (status == STATUS_OK) status = ARENA_NEW(arena, machine->next, (size_t)gpu->plan->tensors + 1);
+    if (status == STATUS_OK)
+        status =
+            runner_new(gpu, machine->place, machine->persistent_bytes, machine->scalar_bytes, arena, &machine->runner);
+    if (status != STATUS_OK) machine_free(machine);
+    else *out_machine = machine;
+    return status;
+}
+
 void machine_free(Machine *m) {
     if (!m) return;
+    runner_free(m->runner);
+    m->runner = NULL;
     big_block_free(m->persistent, m->persistent_bytes);
     big_block_free(m->arena_base, m->arena_bytes);
     if (m->scratch) big_block_free(m->scratch, m->scratch_stride * pool_threads(m->pool));
@@ -184,20 +222,13 @@ Status machine_prepare(Machine *m, const StmJob *job, const int64_t *extent) {
     m->prepared = NULL;
     m->dirty = m->resized = true;
     if (axes) memcpy(m->extent, extent, axes * sizeof *extent);
-    JobState *state = job_state(m, job);
-    int64_t need = 0;
-    for (int g = 0; g < job->groups; g++) {
-        state->group_base[g] = need;
-        int64_t bytes = job->group[g].bytes;
-        for (int k = 0; k < 2; k++) {
-            int axis = job->group[g].axis[k];
-            if (axis >= 0 && __builtin_mul_overflow(bytes, extent[axis], &bytes)) bytes = INT64_MAX / 2;
-        }
-        if (bytes > ((int64_t)1 << 46) || need > ((int64_t)1 << 46))
-            return status_make(STATUS_NO_MEMORY, "%s needs more than 64 TB at this size; use a smaller batch",
-                               job->name);
-        need += bytes;
+    if (m->runner) {
+        TRY(runner_prepare(m->runner, job, extent));
+        m->prepared = job;
+        return STATUS_OK;
     }
+    int64_t need = 0;
+    TRY(job_layout(job, extent, job_state(m, job)->group_base, &need));
     if (need > m->arena_bytes) {
         big_block_free(m->arena_base, m->arena_bytes);
         m->arena_base = NULL;
@@ -211,6 +242,7 @@ Status machine_prepare(Machine *m, const StmJob *job, const int64_t *extent) {
 
 void machine_bind(Machine *m, int tensor, const void *data) {
     // Kernels take all arguments as void *; they never write to inputs.
+    m->rebound = true;
     if (m->block[tensor] != data) m->dirty = true;
     m->block[tensor] = (void *)(uintptr_t)data;
 }
@@ -237,63 +269,40 @@ double element_value(StmType type, const void *data, int64_t i) {
     case STM_I64: return (double)((const int64_t *)data)[i];
     case STM_U8:
     case STM_BOOL: return ((const uint8_t *)data)[i];
-    case STM_BF16: break; // of temporaries alone
+    case STM_BF16: { // the upper half of an f32
+        uint32_t bits = (uint32_t)((const uint16_t *)data)[i] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        return (double)value;
+    }
     }
     return 0;
 }
 
 static void *buffer_address(const Machine *m, const StmJob *job, const StmBuffer *buffer) {
     if (buffer->group < 0) return m->block[buffer->tensor];
-    const StmGroup *group = &job->group[buffer->group];
-    int64_t unit = 1;
-    for (int k = 0; k < 2; k++)
-        if (group->axis[k] >= 0) unit *= m->extent[group->axis[k]];
-    return m->arena_base + job_state(m, job)->group_base[buffer->group] + buffer->offset * unit;
-}
-
-static int64_t buffer_bytes(const Machine *m, const StmJob *job, const StmBuffer *buffer) {
-    if (buffer->tensor >= 0) {
-        const StmTensor *tensor = &m->plan->tensor[buffer->tensor];
-        return tensor_elements(tensor, m->extent) * (int64_t)type_size(tensor->type);
-    }
-    int64_t bytes = buffer->bytes;
-    for (int k = 0; k < 2; k++) {
-        int axis = job->group[buffer->group].axis[k];
-        if (axis >= 0) bytes *= m->extent[axis];
-    }
-    return bytes;
-}
-
-// Puts the step's own extents behind the axes and gives the number of parts.
-static int64_t step_parts(const Machine *m, const StmStep *step, int64_t *extent) {
-    for (int i = 0; i < step->extents; i++) extent[m->plan->axes + i] = extent_of(step->extent[i], extent);
-    return (extent_of(step->parts, extent) + step->divide - 1) / step->divide;
-}
-
-// Operations of a step, from what the plan says of its kernel: at the bounds, with step extents of 1.
-static double step_flops(const Machine *m, const StmStep *step) {
-    double flops = (double)m->plan->kernel[step->kernel].flops;
-    for (int i = 0; i < step->extents; i++) flops *= (double)extent_of(step->extent[i], m->extent);
-    if (step->extents) return flops;
-    int64_t parts = step_parts(m, step, m->extent), bound = step_parts(m, step, m->bound);
-    return bound > 0 ? flops * (double)parts / (double)bound : 0;
+    return m->arena_base + buffer_offset(job, buffer, m->extent, job_state(m, job)->group_base);
 }
 
 static bool is_light(Machine *m, const StmJob *job, const StmStep *step) {
-    int64_t bytes = 0;
-    for (int a = 0; a < step->args; a++) bytes += buffer_bytes(m, job, &job->buffer[step->arg[a]]);
-    return bytes < LIGHT_BYTES && step->kind == STM_RUN && step_flops(m, step) < LIGHT_FLOPS;
+    return step_bytes(m->plan, job, step, m->extent) < LIGHT_BYTES && step->kind == STM_RUN &&
+           step_flops(m->plan, step, m->extent, m->bound) < LIGHT_FLOPS;
 }
 
-static Status lay_out_arguments(Machine *m) {
-    const StmJob *job = m->prepared;
-    void **argument = job_state(m, job)->argument;
+static Status check_bound(const Machine *m, const StmJob *job) {
     for (int b = 0; b < job->buffers; b++) {
         int tensor = job->buffer[b].group < 0 ? job->buffer[b].tensor : -1;
         if (tensor >= 0 && !m->block[tensor])
             return status_make(STATUS_INTERNAL, "%s reads the input %s, which is not bound", job->name,
                                m->plan->tensor[tensor].name);
     }
+    return STATUS_OK;
+}
+
+static Status lay_out_arguments(Machine *m) {
+    const StmJob *job = m->prepared;
+    void **argument = job_state(m, job)->argument;
+    TRY(check_bound(m, job));
     for (int s = 0; s < job->steps; s++)
         for (int a = 0; a < job->step[s].args; a++)
             *argument++ = buffer_address(m, job, &job->buffer[job->step[s].arg[a]]);
@@ -334,12 +343,12 @@ static void run_move(void *context, int thread, int64_t first, int64_t last) {
 static void run_step(Machine *m, const StmJob *job, const StmStep *step, bool light, void **argument) {
     if (step->kind == STM_RUN) {
         KernelCall call = {m, m->kernel[step->kernel], argument};
-        int64_t parts = step_parts(m, step, m->extent);
+        int64_t parts = step_parts(m->plan, step, 0, m->extent);
         if (light) run_kernel(&call, 0, 0, parts);
         else pool_run(m->pool, run_kernel, &call, parts);
         return;
     }
-    Move move = {.to = argument[0], .bytes = buffer_bytes(m, job, &job->buffer[step->arg[0]])};
+    Move move = {.to = argument[0], .bytes = buffer_bytes(m->plan, job, &job->buffer[step->arg[0]], m->extent)};
     if (step->kind == STM_COPY) move.from = argument[1];
     pool_run(m->pool, run_move, &move, (move.bytes + MOVE_PART - 1) / MOVE_PART);
 }
@@ -354,39 +363,88 @@ static Status check_gathers(Machine *m, const StmJob *job, const StmStep *step) 
         *word = 0;
     }
     if (!outside) return STATUS_OK;
+    return step_outside(m->plan, job, step);
+}
+
+static Status no_host_code(const Machine *m) {
     return status_make(
-        STATUS_MISMATCH,
-        "job %s, %s: a position taken from the data is outside its tensor; check the index inputs of the "
-        "store against the axes of the spec (EXE info)",
-        job->name, step->origin && *step->origin ? step->origin : m->plan->kernel[step->kernel].name);
+        STATUS_UNSUPPORTED,
+        "%s was compiled for CUDA alone and cannot compute on the CPU; use --device cuda on a machine with "
+        "a GPU, or compile it with --target cpu,cuda",
+        m->plan->name);
+}
+
+// What a run of a step adds to its times.
+static void add_time(Machine *m, const StmJob *job, const StmStep *step, int64_t ns) {
+    StepTime *time = &job_state(m, job)->time[step - job->step];
+    time->ns += ns;
+    time->calls++;
+    time->bytes += (double)step_bytes(m->plan, job, step, m->extent);
+    if (step->kind == STM_RUN) time->flops += step_flops(m->plan, step, m->extent, m->bound);
+}
+
+static Status run_on_device(Machine *m, const StmJob *job) {
+    if (m->dirty) TRY(check_bound(m, job));
+    m->dirty = m->mirrored = false;
+    bool rebound = m->rebound;
+    m->rebound = false;
+    TRY(runner_run(m->runner, (const void *const *)m->block, rebound, m->persistent));
+    const float *ms = runner_step_ms(m->runner);
+    for (int s = 0; m->profile && s < job->steps; s++) add_time(m, job, &job->step[s], (int64_t)((double)ms[s] * 1e6));
+    return STATUS_OK;
 }
 
 Status machine_run(Machine *m) {
     const StmJob *job = m->prepared;
     if (!job) return status_make(STATUS_INTERNAL, "machine_run without machine_prepare");
+    if (m->runner) return run_on_device(m, job);
+    if (m->plan->kernels && !m->kernel[0]) return no_host_code(m);
     if (m->dirty) TRY(lay_out_arguments(m));
     JobState *state = job_state(m, job);
     for (int s = 0; s < job->steps; s++) {
         const StmStep *step = &job->step[s];
         bool gathers = step->kind == STM_RUN && m->plan->kernel[step->kernel].scratch > 0;
-        if (!m->profile) {
-            run_step(m, job, step, state->light[s], state->argument + state->first[s]);
-            if (gathers) TRY(check_gathers(m, job, step));
-            continue;
-        }
-        int64_t start = clock_ns();
+        int64_t start = m->profile ? clock_ns() : 0;
         run_step(m, job, step, state->light[s], state->argument + state->first[s]);
-        StepTime *time = &state->time[s];
-        time->ns += clock_ns() - start;
-        time->calls++;
-        if (step->kind == STM_RUN) time->flops += step_flops(m, step);
+        if (m->profile) add_time(m, job, step, clock_ns() - start);
         if (gathers) TRY(check_gathers(m, job, step));
     }
     return STATUS_OK;
 }
 
+Status machine_wait(Machine *m) {
+    return m->runner ? runner_wait(m->runner) : STATUS_OK;
+}
+
+void machine_stage_input(Machine *m, int tensor, const void *data) {
+    if (m->runner) m->next[tensor] = data;
+}
+
+Status machine_stage(Machine *m, const StmJob *job, const int64_t *extent) {
+    return m->runner ? runner_stage(m->runner, job, extent, m->next) : STATUS_OK;
+}
+
+void machine_unstage(Machine *m) {
+    if (m->runner) runner_unstage(m->runner);
+}
+
+Status machine_pull(Machine *m) {
+    if (!m->runner || m->mirrored) return STATUS_OK;
+    TRY_IN(runner_pull(m->runner, m->persistent), "parameters and state");
+    m->mirrored = true;
+    return STATUS_OK;
+}
+
+Status machine_push(Machine *m) {
+    if (!m->runner) return STATUS_OK;
+    TRY_IN(runner_push(m->runner, m->persistent), "parameters and state");
+    m->mirrored = true;
+    return STATUS_OK;
+}
+
 const void *machine_output(const Machine *m, int index) {
     const StmJob *job = m->prepared;
+    if (m->runner) return runner_output(m->runner, index);
     return buffer_address(m, job, &job->buffer[job->output[index].buffer]);
 }
 
@@ -397,7 +455,8 @@ const StmTensor *machine_output_tensor(const Machine *m, const StmJob *job, int 
 double machine_job_flops(Machine *m) {
     double sum = 0;
     for (int s = 0; m->prepared && s < m->prepared->steps; s++)
-        if (m->prepared->step[s].kind == STM_RUN) sum += step_flops(m, &m->prepared->step[s]);
+        if (m->prepared->step[s].kind == STM_RUN)
+            sum += step_flops(m->plan, &m->prepared->step[s], m->extent, m->bound);
     return sum;
 }
 
@@ -405,58 +464,7 @@ Status machine_profile_start(Machine *m, Arena *arena) {
     for (int j = 0; j < m->plan->jobs; j++) {
         TRY(ARENA_NEW(arena, m->state[j].time, (size_t)m->plan->job[j].steps + 1));
     }
+    if (m->runner) TRY(runner_profile(m->runner, arena));
     m->profile = true;
     return STATUS_OK;
-}
-
-typedef struct Row { // of the profile: a kernel, or zeroing or copying, with all steps that run it
-    const char *name, *origin;
-    int64_t steps, calls, ns;
-    double flops;
-} Row;
-
-static int by_time(const void *a, const void *b) {
-    const Row *x = a, *y = b;
-    return x->ns != y->ns ? (x->ns < y->ns ? 1 : -1) : 0;
-}
-
-Status machine_profile_table(const Machine *m, Text *text) {
-    const StmPlan *plan = m->plan;
-    size_t rows = (size_t)plan->kernels + 2;
-    Row *row = calloc(rows, sizeof *row);
-    if (!row) return status_make(STATUS_NO_MEMORY, "no memory for the profile");
-    int64_t all = 0;
-    for (int j = 0; j < plan->jobs; j++) {
-        const StmJob *job = &plan->job[j];
-        for (int s = 0; s < job->steps; s++) {
-            const StmStep *step = &job->step[s];
-            const StepTime *time = &m->state[j].time[s];
-            if (!time->calls) continue;
-            Row *r = &row[step->kind == STM_RUN ? step->kernel : plan->kernels + (step->kind == STM_COPY)];
-            r->name = step->kind == STM_RUN    ? plan->kernel[step->kernel].name
-                      : step->kind == STM_ZERO ? "(zero)"
-                                               : "(copy)";
-            if (!r->origin && step->origin) r->origin = step->origin;
-            r->steps++;
-            r->calls += time->calls;
-            r->ns += time->ns;
-            r->flops += time->flops;
-            all += time->ns;
-        }
-    }
-    qsort(row, rows, sizeof *row, by_time);
-    text_printf(text, "%-34s %-30s %9s %10s %6s %9s\n", "kernel", "origin", "calls", "ms", "share", "GFLOP/s");
-    for (size_t i = 0; i < rows && row[i].name; i++) {
-        char origin[64];
-        const char *place = row[i].origin ? row[i].origin : "-";
-        if (row[i].steps > 1) snprintf(origin, sizeof origin, "%.22s (+%lld)", place, (long long)row[i].steps - 1);
-        else snprintf(origin, sizeof origin, "%.30s", place);
-        text_printf(text, "%-34.34s %-30s %9lld %10.2f %5.1f%% ", row[i].name, origin, (long long)row[i].calls,
-                    (double)row[i].ns / 1e6, all ? 100.0 * (double)row[i].ns / (double)all : 0.0);
-        if (row[i].flops > 0 && row[i].ns > 0) text_printf(text, "%9.2f\n", row[i].flops / (double)row[i].ns);
-        else text_printf(text, "%9s\n", "-");
-    }
-    text_printf(text, "%-34s %-30s %9s %10.2f\n", "all", "", "", (double)all / 1e6);
-    free(row);
-    return text_status(text);
 }

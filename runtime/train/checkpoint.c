@@ -22,12 +22,14 @@ static size_t offset_of(const Session *s, int tensor) {
     return (size_t)((const char *)s->machine->block[tensor] - s->machine->persistent);
 }
 
-void weights_copy(const Session *s, char *copy) {
+Status weights_copy(Session *s, char *copy) {
+    TRY(machine_pull(s->machine));
     for (int t = 0; t < s->plan->tensors; t++) {
         const StmTensor *tensor = &s->plan->tensor[t];
         size_t bytes = (size_t)tensor_elements(tensor, s->machine->bound) * type_size(tensor->type);
         if (is_weight(tensor)) memcpy(copy + offset_of(s, t), s->machine->block[t], bytes);
     }
+    return STATUS_OK;
 }
 
 // `base`: the block that holds the tensors, laid out as the machine's own.
@@ -54,6 +56,7 @@ Status checkpoint_weights(Session *s, const char *path, const RunState *state, c
     SafeEntry *entries = NULL;
     size_t count = 0;
     char epoch[24], step[24];
+    if (!copy) TRY(machine_pull(s->machine));
     snprintf(epoch, sizeof epoch, "%lld", (long long)state->epoch);
     snprintf(step, sizeof step, "%lld", (long long)state->step);
     enum { OWN = 4 };
@@ -133,6 +136,7 @@ Status checkpoint_state(Session *s, const char *path, const RunState *state, con
     SafeEntry *entries = NULL;
     size_t count = 0, pairs = 0;
     char text[COUNTERS][COUNTER_TEXT];
+    TRY(machine_pull(s->machine));
     StmPair *metadata = calloc(COUNTERS + 2 + identity->count, sizeof *metadata);
     if (!metadata) return status_make(STATUS_NO_MEMORY, "no memory for a checkpoint");
     metadata[pairs++] = (StmPair){"format", form};
@@ -199,7 +203,7 @@ static Status restore(Session *s, const SafeFile *file, const RunIdentity *ident
                                    file->path, tensor->name);
         }
     }
-    return STATUS_OK;
+    return machine_push(s->machine);
 }
 
 Status checkpoint_resume(Session *s, const char *path, const RunIdentity *identity, RunState *out_state) {

@@ -37,7 +37,7 @@ typedef struct RunIdentity {
 MUST_USE Status checkpoint_weights(Session *session, const char *path, const RunState *state, const StmPair *labels,
                                    size_t labels_n, const char *copy);
 // Copies all weights into a block of machine->persistent_bytes, laid out as the machine's own.
-void weights_copy(const Session *session, char *copy);
+MUST_USE Status weights_copy(Session *session, char *copy);
 MUST_USE Status checkpoint_state(Session *session, const char *path, const RunState *state,
                                  const RunIdentity *identity);
 // Restores tensors and counters. Refuses a state of another program, or of the same program with another

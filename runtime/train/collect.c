@@ -89,12 +89,25 @@ void collect_free(Collect *c) {
     }
 }
 
-static Status run_batch(Collect *c, const Batch *batch, int64_t done) {
+static Status start_batch(Collect *c, const Batch *batch) {
     Machine *m = c->session->machine;
     for (int f = 0; f < c->feeds; f++) machine_bind(m, c->feed[f].tensor, batch->data[f]);
     session_extents(c->session, batch->rows, c->extent);
     TRY(machine_prepare(m, c->job, c->extent));
-    TRY(machine_run(m));
+    return machine_run(m);
+}
+
+static Status stage_batch(Collect *c, const Batch *batch) {
+    if (batch->rows == 0) return STATUS_OK;
+    Machine *m = c->session->machine;
+    for (int f = 0; f < c->feeds; f++) machine_stage_input(m, c->feed[f].tensor, batch->data[f]);
+    session_extents(c->session, batch->rows, c->extent);
+    return machine_stage(m, c->job, c->extent);
+}
+
+static Status gather_batch(Collect *c, const Batch *batch, int64_t done) {
+    Machine *m = c->session->machine;
+    TRY(machine_wait(m));
     for (int i = 0; i < c->gathereds; i++) {
         Gathered *g = &c->gathered[i];
         int64_t row_bytes = g->row_elements * (int64_t)type_size(g->tensor->type);
@@ -107,18 +120,31 @@ static Status run_batch(Collect *c, const Batch *batch, int64_t done) {
     return STATUS_OK;
 }
 
+// On a GPU the next batch is read and sent while this one is computed. On the CPU the run is over when machine_run
+// returns; *next stays empty, for an output that is an input itself must be gathered before its buffer is filled again.
+static Status run_batch(Collect *c, const Batch *batch, int64_t done, Batch *next) {
+    Status status = STATUS_OK;
+    TRY(start_batch(c, batch));
+    if (c->session->gpu) status = loader_next(c->loader, next);
+    if (status == STATUS_OK) status = stage_batch(c, next);
+    return status_join(gather_batch(c, batch, done), status);
+}
+
 Status collect_run(Collect *c, const int64_t *number, int64_t count, const RunHooks *hooks) {
     if (count > c->capacity)
         return status_make(STATUS_INTERNAL, "%lld rows for a capacity of %lld", (long long)count,
                            (long long)c->capacity);
     for (int i = 0; i < c->means; i++) c->mean[i].value = 0;
     c->count = count;
+    machine_unstage(c->session->machine);
+    Batch next = {0};
     Status status = loader_start(c->loader, number, count, 0);
     int64_t done = 0;
     while (status == STATUS_OK && done < count) {
-        Batch batch;
-        status = loader_next(c->loader, &batch);
-        if (status == STATUS_OK) status = run_batch(c, &batch, done);
+        if (next.rows == 0) status = loader_next(c->loader, &next);
+        Batch batch = next;
+        next = (Batch){0};
+        if (status == STATUS_OK) status = run_batch(c, &batch, done, &next);
         if (status != STATUS_OK) break;
         done += batch.rows;
         if (hooks && hooks->progress) hooks->progress(hooks->context, done, count);

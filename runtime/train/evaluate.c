@@ -90,6 +90,7 @@ static Status run_metrics(Evaluator *e, const void *other) {
     session_extents(s, e->collect->count, e->collect->extent);
     TRY(machine_prepare(s->machine, e->metrics, e->collect->extent));
     TRY(machine_run(s->machine));
+    TRY(machine_wait(s->machine));
     for (int i = 0; i < e->count; i++) {
         Metric *metric = &e->metric[i];
         StmType type = machine_output_tensor(s->machine, e->metrics, metric->output)->type;

@@ -8,6 +8,7 @@
 #include "../core/files.h"
 #include "../core/json.h"
 #include "../core/strings.h"
+#include "../device/runner.h"
 
 static Status split_sections(Run *run) {
     const TrainOptions *options = run->options;
@@ -248,8 +249,9 @@ static Status write_config(Run *run) {
     write_sections(&w, run, true);
     json_key(&w, "parameters"), json_integer(&w, session_parameters(s));
     json_key(&w, "threads"), json_integer(&w, pool_threads(s->pool));
-    json_key(&w, "device"), json_string(&w, "cpu");
-    json_key(&w, "instruction_set"), json_string(&w, isa_name(s->machine->isa));
+    char device[DEVICE_TEXT];
+    json_key(&w, "device"), json_string(&w, session_device(s, device));
+    json_key(&w, s->gpu ? "device_name" : "instruction_set"), json_string(&w, session_device_name(s));
     json_end_object(&w);
     text_add(&w.text, "\n");
     const char *path = path_join(&s->arena, run->options->out, "config.json");
@@ -269,13 +271,21 @@ Status setup_describe(Run *run) {
     FILE *out = run->log.out;
     const char *row = session_row_name(s);
     session_extents(s, run->batch, run->extent);
-    char own[BYTES_TEXT], arena[BYTES_TEXT];
+    char own[BYTES_TEXT], arena[BYTES_TEXT], device[DEVICE_TEXT];
     bytes_text((double)s->machine->persistent_bytes, own);
     bytes_text((double)job_arena_bytes(run->job, run->extent), arena);
-    fprintf(out, "%s: %lld parameters; %s, %d thread%s\n", s->plan->name, (long long)session_parameters(s),
-            isa_name(s->machine->isa), pool_threads(s->pool), pool_threads(s->pool) == 1 ? "" : "s");
-    fprintf(out, "memory: %s parameters and state, %s for a step of %lld %ss\n", own, arena, (long long)run->batch,
-            row);
+    fprintf(out, "%s: %lld parameters; ", s->plan->name, (long long)session_parameters(s));
+    if (s->gpu) fprintf(out, "%s, %s\n", session_device(s, device), session_device_name(s));
+    else
+        fprintf(out, "%s, %d thread%s\n", session_device_name(s), pool_threads(s->pool),
+                pool_threads(s->pool) == 1 ? "" : "s");
+    fprintf(out, "memory: %s parameters and state, %s for a step of %lld %ss", own, arena, (long long)run->batch, row);
+    if (s->gpu) {
+        int64_t bytes = 0;
+        TRY(gpu_plan_bytes(s->plan, run->job, run->extent, &s->arena, &bytes));
+        fprintf(out, ", %s of the GPU in all", bytes_text((double)bytes, own));
+    }
+    fprintf(out, "\n");
     Text held = {0};
     list_held_out(run, &held);
     int sections = rows_sections(run->rows), kept = 0;

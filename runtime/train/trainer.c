@@ -83,7 +83,7 @@ static double scalar_output(const Run *run, int output) {
     return element_value(type, machine_output(run->session->machine, output), 0);
 }
 
-static Status run_step(Run *run, const Batch *batch) {
+static Status start_step(Run *run, const Batch *batch) {
     Machine *m = run->session->machine;
     for (int f = 0; f < run->feeds; f++) machine_bind(m, run->feed[f].tensor, batch->data[f]);
     session_extents(run->session, batch->rows, run->extent);
@@ -91,7 +91,11 @@ static Status run_step(Run *run, const Batch *batch) {
     machine_set_scalar(m, run->step_scalar, (double)(run->state.step + 1));
     machine_set_scalar(m, run->epoch_scalar, (double)run->state.epoch);
     machine_set_scalar(m, run->monitor_scalar, run->state.monitor);
-    TRY(machine_run(m));
+    return machine_run(m);
+}
+
+static Status finish_step(Run *run, const Batch *batch) {
+    TRY(machine_wait(run->session->machine));
     run->state.step++;
     run->state.position++;
     double loss = scalar_output(run, run->loss_output);
@@ -100,6 +104,24 @@ static Status run_step(Run *run, const Batch *batch) {
     run->state.loss_rows += batch->rows;
     for (int i = 0; i < run->values_n; i++) run->state.value[i] = scalar_output(run, run->value_output[i]);
     return STATUS_OK;
+}
+
+static Status stage_batch(Run *run, const Batch *batch) {
+    Machine *m = run->session->machine;
+    for (int f = 0; f < run->feeds; f++) machine_stage_input(m, run->feed[f].tensor, batch->data[f]);
+    session_extents(run->session, batch->rows, run->extent);
+    return machine_stage(m, run->job, run->extent);
+}
+
+// On a GPU the next batch is read and sent while the step is computed; otherwise *next stays empty. A next batch that
+// cannot be read (*next_status) is an error of the next step, after this one has been counted and perhaps saved.
+static Status run_step(Run *run, const Batch *batch, Batch *next, Status *next_status) {
+    TRY(start_step(run, batch));
+    if (run->session->gpu) {
+        *next_status = loader_next(run->loader, next);
+        if (*next_status == STATUS_OK && next->rows) *next_status = stage_batch(run, next);
+    }
+    return finish_step(run, batch);
 }
 
 static bool stop_requested(const Run *run) {
@@ -121,11 +143,16 @@ static Status run_steps(Run *run, bool *out_stopped) {
     int64_t used = run->steps * run->batch < run->train_n ? run->steps * run->batch : run->train_n;
     epoch_label(run, "", label);
     progress_begin(&run->progress, label, run->state.position * run->batch, used);
-    Status status = loader_start(run->loader, run->order, used, run->state.position);
+    machine_unstage(run->session->machine);
+    Batch next = {0};
+    Status status = loader_start(run->loader, run->order, used, run->state.position), next_status = STATUS_OK;
     while (status == STATUS_OK && run->state.position < run->steps) {
-        Batch batch;
-        status = loader_next(run->loader, &batch);
-        if (status == STATUS_OK) status = run_step(run, &batch);
+        status = next_status;
+        next_status = STATUS_OK;
+        if (status == STATUS_OK && next.rows == 0) status = loader_next(run->loader, &next);
+        Batch batch = next;
+        next = (Batch){0};
+        if (status == STATUS_OK) status = run_step(run, &batch, &next, &next_status);
         if (status != STATUS_OK) break;
         run->rows_done += batch.rows;
         snprintf(note, sizeof note, "loss %s", value_text(run->state.loss_sum / (double)run->state.loss_rows, value));
@@ -138,6 +165,7 @@ static Status run_steps(Run *run, bool *out_stopped) {
     }
     progress_end(&run->progress);
     loader_stop(run->loader);
+    status_drop(next_status); // the run stopped before the step that it belongs to
     return status;
 }
 
@@ -213,7 +241,7 @@ static Status finish_epoch(Run *run, double started) {
     print_epoch(run, loss, better, seconds);
     run->rows_done = 0;
     if (better) {
-        weights_copy(run->session, run->best_copy);
+        TRY(weights_copy(run->session, run->best_copy));
         run->best_state = *state;
         run->best_waits = true;
     }

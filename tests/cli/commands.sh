@@ -35,13 +35,10 @@ expect 2 'llvm needs --emit-dir' "--emit llvm without directory" "$stmc" tiny.st
 expect 2 'objects needs --emit-dir' "--emit objects without directory" "$stmc" tiny.stm --emit objects
 expect 2 'NAME=VALUE, not `side`' "-D without value" "$stmc" tiny.stm --check -D side
 expect 2 'NAME=VALUE, not `=3`' "-D without name" "$stmc" tiny.stm --check -D =3
-expect 2 'f32 or f64, not `f16`' "unknown precision" "$stmc" tiny.stm --check --precision f16
+expect 2 'f32, tf32, bf16 or f64, not `f16`' "unknown precision" "$stmc" tiny.stm --check --precision f16
 expect 2 'text or json, not `xml`' "unknown form of messages" "$stmc" tiny.stm --check --diagnostics xml
-expect 2 '--target is cpu, not `riscv`' "unknown target" "$stmc" tiny.stm -o exe --target riscv
+expect 2 '--target takes cpu, cuda or cpu,cuda, not `riscv`' "unknown target" "$stmc" tiny.stm -o exe --target riscv
 expect 2 '`fmt` needs a file' "fmt without file" "$stmc" fmt
-expect 3 'without the CUDA target; use --target cpu' "--target cuda" "$stmc" tiny.stm -o exe --target cuda
-expect 3 'without the CUDA target' "--target cpu,cuda" "$stmc" tiny.stm -o exe --target cpu,cuda
-expect 3 'without the CUDA target' "--arch" "$stmc" tiny.stm -o exe --arch sm_90
 expect 3 'cannot read none.stm: No such file' "missing file" "$stmc" none.stm -o exe
 expect 3 'cannot read folder: Is a directory' "a directory instead of a file" "$stmc" folder -o exe
 absent "a wrong command line writes nothing" exe

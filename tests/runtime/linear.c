@@ -5,41 +5,44 @@
 
 #include "../../runtime/program/program.h"
 
-const char stm_plan_text[] =
-    "stmplan 1\n"
-    "program linear f32 0.0-test \"linear regression, a hand-written program for tests\"\n"
-    "axis 0 spot dynamic 32 \"rows of a batch\"\n"
-    "axis 1 feature constant 6 \"features\"\n"
-    "axis 2 gene constant 3 \"what is predicted\"\n"
-    "option hidden \"none\"\n"
-    "setting lr real 0.05 1e-6 1e30 4 \"learning rate\"\n"
-    "setting decay real 0.9 0 0.999 5 \"momentum\"\n"
-    "setting depth text \"minor\" - - - \"which proportions to read\"\n"
-    "prepare layout \"legacy_st\"\n"
-    "prepare tiles \"tile\"\n"
-    "prepare tiles.size \"16\"\n"
-    "train 12 32 1 1 mse validation 0 6 expression y\n"
-    "tensor 0 input f32 \"x\" \"x\" 0 [spot 6] [spot feature]\n"
-    "tensor 1 input f32 \"y\" \"y\" 0 [spot 3] [spot gene]\n"
-    "tensor 2 scalar i32 \"seed\" - 0 [] []\n"
-    "tensor 3 scalar i32 \"step\" - 0 [] []\n"
-    "tensor 4 scalar f32 \"lr\" - 0 [] []\n"
-    "tensor 5 scalar f32 \"decay\" - 0 [] []\n"
-    "tensor 6 param f32 \"fc.weight\" - 0 [3 6] [gene feature]\n"
-    "tensor 7 param f32 \"fc.bias\" - 0 [3] [gene]\n"
-    "tensor 8 state f32 \"sgd.fc.weight.v\" - 0 [3 6] [gene feature]\n"
-    "tensor 9 state f32 \"sgd.fc.bias.v\" - 0 [3] [gene]\n"
-    "tensor 10 state i64 \"batches\" - 1 [] []\n"
-    "tensor 11 temp f32 \"expression\" - 0 [spot 3] [spot gene]\n"
-    "tensor 12 temp f32 \"loss\" - 0 [] []\n"
-    "tensor 13 temp f32 \"grad weight\" - 0 [3 6] [- -]\n"
-    "tensor 14 temp f32 \"grad bias\" - 0 [3] [-]\n"
-    "tensor 15 input f32 \"collected.expression\" - 0 [spot 3] [spot gene]\n"
-    "tensor 16 input f32 \"collected.y\" - 0 [spot 3] [spot gene]\n"
-    "tensor 17 temp f32 \"mse\" - 0 [] []\n"
-    "tensor 18 temp f32 \"mse_columns\" - 0 [3] [gene]\n"
-    "tensor 19 temp f32 \"one\" - 0 [] []\n"
+// What the plans of all targets have in common.
+#define LINEAR_HEAD                                                                                                    \
+    "stmplan 1\n"                                                                                                      \
+    "program linear f32 0.0-test \"linear regression, a hand-written program for tests\"\n"                            \
+    "axis 0 spot dynamic 32 \"rows of a batch\"\n"                                                                     \
+    "axis 1 feature constant 6 \"features\"\n"                                                                         \
+    "axis 2 gene constant 3 \"what is predicted\"\n"                                                                   \
+    "option hidden \"none\"\n"                                                                                         \
+    "setting lr real 0.05 1e-6 1e30 4 \"learning rate\"\n"                                                             \
+    "setting decay real 0.9 0 0.999 5 \"momentum\"\n"                                                                  \
+    "setting depth text \"minor\" - - - \"which proportions to read\"\n"                                               \
+    "prepare layout \"legacy_st\"\n"                                                                                   \
+    "prepare tiles \"tile\"\n"                                                                                         \
+    "prepare tiles.size \"16\"\n"                                                                                      \
+    "train 12 32 1 1 mse validation 0 6 expression y\n"                                                                \
+    "tensor 0 input f32 \"x\" \"x\" 0 [spot 6] [spot feature]\n"                                                       \
+    "tensor 1 input f32 \"y\" \"y\" 0 [spot 3] [spot gene]\n"                                                          \
+    "tensor 2 scalar i32 \"seed\" - 0 [] []\n"                                                                         \
+    "tensor 3 scalar i32 \"step\" - 0 [] []\n"                                                                         \
+    "tensor 4 scalar f32 \"lr\" - 0 [] []\n"                                                                           \
+    "tensor 5 scalar f32 \"decay\" - 0 [] []\n"                                                                        \
+    "tensor 6 param f32 \"fc.weight\" - 0 [3 6] [gene feature]\n"                                                      \
+    "tensor 7 param f32 \"fc.bias\" - 0 [3] [gene]\n"                                                                  \
+    "tensor 8 state f32 \"sgd.fc.weight.v\" - 0 [3 6] [gene feature]\n"                                                \
+    "tensor 9 state f32 \"sgd.fc.bias.v\" - 0 [3] [gene]\n"                                                            \
+    "tensor 10 state i64 \"batches\" - 1 [] []\n"                                                                      \
+    "tensor 11 temp f32 \"expression\" - 0 [spot 3] [spot gene]\n"                                                     \
+    "tensor 12 temp f32 \"loss\" - 0 [] []\n"                                                                          \
+    "tensor 13 temp f32 \"grad weight\" - 0 [3 6] [- -]\n"                                                             \
+    "tensor 14 temp f32 \"grad bias\" - 0 [3] [-]\n"                                                                   \
+    "tensor 15 input f32 \"collected.expression\" - 0 [spot 3] [spot gene]\n"                                          \
+    "tensor 16 input f32 \"collected.y\" - 0 [spot 3] [spot gene]\n"                                                   \
+    "tensor 17 temp f32 \"mse\" - 0 [] []\n"                                                                           \
+    "tensor 18 temp f32 \"mse_columns\" - 0 [3] [gene]\n"                                                              \
+    "tensor 19 temp f32 \"one\" - 0 [] []\n"                                                                           \
     "tensor 20 temp f32 \"rate\" - 0 [] []\n"
+
+const char stm_plan_text[] = LINEAR_HEAD
     "kernel 0 k_init 0 0\n"
     "kernel 1 k_forward 128 1152\n"
     "kernel 2 k_loss 0 288\n"
@@ -177,8 +180,13 @@ static void k_one(void *const *buffer, const int64_t *extent, void *scratch, int
     *(float *)buffer[0] = 1;
 }
 
+#ifdef CUDA_ALONE // as an executable that was compiled for CUDA alone: names without code
+#define CODE(name) (0 ? name : NULL)
+#else
+#define CODE(name) name
+#endif
 #define KERNEL(name)                                                                                                   \
-    { #name, name, name, name }
+    { #name, CODE(name), CODE(name), CODE(name) }
 const StmKernelEntry stm_kernels[] = {
     KERNEL(k_init),        KERNEL(k_forward), KERNEL(k_loss),  KERNEL(k_gradient), KERNEL(k_update),
     KERNEL(k_mse_columns), KERNEL(k_mean3),   KERNEL(k_count), KERNEL(k_one),

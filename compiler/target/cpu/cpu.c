@@ -1,4 +1,4 @@
-// Entry of the CPU target: lowering of kernels to phases, compilation of phases to objects on two threads.
+// Entry of the CPU target: lowering of kernels to phases, compilation of phases to objects on threads.
 #include "target/cpu/cpu.h"
 
 #include "target/cpu/contraction.h"

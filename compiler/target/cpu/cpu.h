@@ -3,8 +3,8 @@
 //   1. cpu_lower     one kernel -> CpuLowering: the phases it runs as, their parts and scratch, its workspaces.
 //   Everything
 //                    that the plan needs; nothing is emitted. The decisions are the same for every instruction set.
-//   2. cpu_compile   lowered kernels -> object files for x86-64-v2, -v3 and -v4 (two threads).
-//   3. cpu_data_module   the finished plan text and the table of kernels -> one more object file.
+//   2. cpu_compile   lowered kernels -> object files for x86-64-v2, -v3 and -v4, on threads.
+//   3. cpu_data_module   the finished plans, the table of kernels and the CUDA image -> one more object file.
 //
 // A phase is one function `void stm_NAME_v4(void *const *buffer, const int64_t *extent, void *scratch, int64_t first,
 // int64_t last)` (StmKernel of runtime/program/program.h), one plan step and one entry of stm_kernels. Phases of a
@@ -81,9 +81,19 @@ typedef struct CpuObjects {
 const char *cpu_compile(Arena *arena, const Program *p, const CpuLowering *const *lowering, int count,
                         const CpuOptions *options, CpuObjects *out);
 
-// One object with stm_kernels (an entry per name, in this order: the plan's kernel numbers), stm_plan_text (NUL after
-// size bytes) and stm_plan_size.
-const char *cpu_data_module(Arena *arena, const char *const *name, int count, const char *plan_text, size_t plan_size,
-                            const CpuOptions *options, CpuObjects *out);
+// What an executable carries beside code. Sizes in bytes; the CUDA parts are empty without that target.
+typedef struct CpuData {
+    const char *const *kernel; // names, in the order of the plan's kernel numbers
+    int kernels;
+    const char *plan, *cuda_plan; // texts
+    size_t plan_size, cuda_plan_size;
+    const unsigned char *cuda_image;
+    size_t cuda_image_size;
+} CpuData;
+
+// One object with stm_kernels, stm_plan_text, stm_cuda_plan_text, stm_cuda_image and their sizes
+// (runtime/program/program.h). Texts end with NUL after their size. Entries of an instruction set that the options
+// leave out are NULL.
+const char *cpu_data_module(Arena *arena, const CpuData *data, const CpuOptions *options, CpuObjects *out);
 
 #endif

@@ -1,0 +1,21 @@
+// Who does a contraction: cuBLASLt where it is a plain product with one of the library's epilogues, otherwise an
+// instance of kernels/contract.cuh. See contraction.h.
+#include "target/cuda/contraction.h"
+
+const ContractionPolicy contraction_default = {.matmul = true, .pack_flops = 1 << 22, .tile = -1};
+
+const char *contraction_lower(CudaUnit *unit, const Kernel *k, const ContractionPolicy *policy, KernelCode *out,
+                              const char **why) {
+    const char *library = NULL;
+    *why = NULL;
+    Contraction *c = contraction_analyse(unit, k, why);
+    if (!c) return NULL;
+    c->policy = policy;
+    if (policy->matmul && contraction_matmul(c, out, &library)) return NULL;
+    contraction_instance(c, out, why);
+    return NULL;
+}
+
+const char *cuda_lower_contraction(CudaUnit *unit, const Kernel *k, KernelCode *out, const char **why) {
+    return contraction_lower(unit, k, &contraction_default, out, why);
+}
