@@ -6,6 +6,7 @@
 #include "pass/pass.h"
 #include "syntax/syntax.h"
 #include "target/cpu/cpu.h"
+#include "target/cuda/share.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -222,6 +223,7 @@ static int cuda_code(Build *b) {
         const char *error = cuda_lower(unit, k->kernel.at[i], table[i], &code[i]);
         if (error) return build_error(arena_format(b->arena, "kernel %s for CUDA: %s", k->kernel.at[i]->name, error));
     }
+    cuda_share(unit, code, count, false);
     CudaSources sources;
     cuda_sources(unit, &sources);
     passed(b->clock, "cuda lower");

@@ -73,6 +73,25 @@ add_test(NAME runtime COMMAND ${T}/runtime/run.sh $<TARGET_FILE:runtime_linear> 
   $<TARGET_FILE:runtime_unit>)
 set_tests_properties(runtime PROPERTIES TIMEOUT 600 LABELS "slow;sanitize")
 
+# ---- the runtime on a GPU, which is the host shim (tests/gpu/shim)
+set(LINEAR_IMAGE ${GENERATED}/runtime/linear_image.inc)
+file(MAKE_DIRECTORY ${GENERATED}/runtime)
+add_executable(runtime_make_image ${T}/runtime/make_image.c)
+target_link_libraries(runtime_make_image PRIVATE stmc_core)
+add_custom_command(OUTPUT ${LINEAR_IMAGE}
+  COMMAND runtime_make_image f_init f_loss f_gradient f_update f_mse_columns f_mean3 f_count f_one > ${LINEAR_IMAGE}
+  DEPENDS runtime_make_image)
+foreach(name linear_cuda linear_alone gpu_unit)
+  string(REPLACE linear_alone linear_cuda source ${name})
+  add_executable(runtime_${name} ${T}/runtime/${source}.c ${LINEAR_IMAGE})
+  target_include_directories(runtime_${name} PRIVATE ${GENERATED}/runtime)
+  target_link_libraries(runtime_${name} PRIVATE ${RUNTIME_LINK})
+endforeach()
+target_compile_definitions(runtime_linear_alone PRIVATE CUDA_ALONE)
+add_test(NAME runtime_gpu COMMAND ${T}/runtime/gpu.sh $<TARGET_FILE:runtime_linear_cuda>
+  $<TARGET_FILE:runtime_linear_alone> $<TARGET_FILE:runtime_make_store> $<TARGET_FILE:runtime_gpu_unit>)
+set_tests_properties(runtime_gpu PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 LABELS slow)
+
 # ---- whole programs
 foreach(file ${ALL_STM})
   file(RELATIVE_PATH short ${CMAKE_SOURCE_DIR} ${file})
@@ -92,8 +111,16 @@ add_test(NAME parity COMMAND ${T}/parity/run.sh ${CMAKE_BINARY_DIR})
 set_tests_properties(parity PROPERTIES TIMEOUT 900 LABELS slow)
 
 # ---- the command lines, from a shell
-foreach(name commands tissue faults hevisum)
+foreach(name commands tissue faults hevisum cuda)
   add_test(NAME cli_${name} COMMAND ${T}/cli/${name}.sh ${CMAKE_BINARY_DIR})
   set_tests_properties(cli_${name} PROPERTIES TIMEOUT 600)
 endforeach()
 set_tests_properties(cli_hevisum PROPERTIES LABELS slow)
+
+# ---- the CUDA target, without a GPU
+test_program(nvrtc_test stmc_core "" gpu/nvrtc_test.c)
+test_program(expr_test stmc_core "" gpu/expr_test.c gpu/expr_cases.c gpu/expr_plain.c passes/kernel_make.c passes/kernel_run.c
+  passes/jit.c)
+set_tests_properties(expr_test PROPERTIES LABELS plain)
+include(${T}/gpu/gpu.cmake)
+include(${T}/gpu/contract/contract.cmake)

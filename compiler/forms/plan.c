@@ -283,12 +283,12 @@ int64_t plan_arena_bytes(const StmPlan *plan, int number, const int64_t *extent)
     int64_t total = 0;
     const StmJob *job = &plan->job[number];
     for (int g = 0; g < job->groups; g++) {
-        int64_t bytes = job->group[g].bytes;
+        int64_t value[2] = {1, 1};
         for (int i = 0; i < 2; i++) {
             int axis = job->group[g].axis[i];
-            if (axis >= 0) bytes *= extent != NULL ? extent[axis] : plan->axis[axis].count;
+            if (axis >= 0) value[i] = extent != NULL ? extent[axis] : plan->axis[axis].count;
         }
-        total += bytes;
+        total += job->group[g].bytes * group_units(&job->group[g], value[0], value[1]);
     }
     return total;
 }

@@ -66,6 +66,10 @@ static inline const Extent *call_extents(const KernelCall *c, int run) { // of o
     return c->batch > 0 ? c->more + run * c->extents : c->extent;
 }
 
+// What a group's bytes are per unit of: 1, an extent, or the product of two rounded up to 64.
+static inline int64_t group_units(const StmGroup *g, int64_t first, int64_t second) {
+    return g->axis[0] >= 0 && g->axis[1] >= 0 ? (first * second + 63) / 64 * 64 : first * second;
+}
 int64_t extent_bound(const Program *p, Extent e);         // value at the plan's bounds; step extents count as 1
 int64_t element_size(const Program *p, ElementType type); // bytes in memory
 const char *element_type_text(const Program *p, ElementType type);

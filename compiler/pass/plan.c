@@ -72,7 +72,7 @@ static int tensor_buffer(JobPlan *j, int tensor) {
     b.bytes = bytes;
     if (t->kind == TENSOR_TEMP) {
         b.group = group_number(j, axis[0], axis[1]);
-        b.bytes = round64(bytes);
+        b.bytes = axes < 2 ? round64(bytes) : bytes;
     }
     return j->buffer_of[tensor] = add_buffer(j, b);
 }
@@ -99,7 +99,8 @@ static int add_workspace(JobPlan *j, const KernelCode *code, int w, const Extent
         bytes *= e.count;
         axis[a] = e.axis;
     }
-    StmBuffer b = {.tensor = -1, .group = group_number(j, axis[0], axis[1]), .bytes = round64(bytes)};
+    bool two = axis[0] >= 0 && axis[1] >= 0;
+    StmBuffer b = {.tensor = -1, .group = group_number(j, axis[0], axis[1]), .bytes = two ? bytes : round64(bytes)};
     return add_buffer(j, b);
 }
 

@@ -154,7 +154,7 @@ static Status check_counts(const StmPlan *plan, const StmJob *job, const int64_t
         bool over = false;
         for (int d = 0; tensor && d < tensor->rank; d++)
             over = over || __builtin_mul_overflow(elements, extent_of(tensor->dim[d], extent), &elements);
-        if (!tensor) elements = buffer_bytes(plan, job, buffer, extent) / 4;
+        if (!tensor) elements = buffer_bytes(plan, job, buffer, extent) / (int64_t)type_size(plan->real);
         if (!over && elements <= INT32_MAX) continue;
         char size[128];
         size_text(plan, extent, size);

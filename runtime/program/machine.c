@@ -286,7 +286,7 @@ static void *buffer_address(const Machine *m, const StmJob *job, const StmBuffer
 
 static bool is_light(Machine *m, const StmJob *job, const StmStep *step) {
     return step_bytes(m->plan, job, step, m->extent) < LIGHT_BYTES && step->kind == STM_RUN &&
-           step_flops(m->plan, step, m->extent, m->bound) < LIGHT_FLOPS;
+           step_flops(m->plan, job, step, m->extent, m->bound) < LIGHT_FLOPS;
 }
 
 static Status check_bound(const Machine *m, const StmJob *job) {
@@ -380,7 +380,7 @@ static void add_time(Machine *m, const StmJob *job, const StmStep *step, int64_t
     time->ns += ns;
     time->calls++;
     time->bytes += (double)step_bytes(m->plan, job, step, m->extent);
-    if (step->kind == STM_RUN) time->flops += step_flops(m->plan, step, m->extent, m->bound);
+    if (step->kind == STM_RUN) time->flops += step_flops(m->plan, job, step, m->extent, m->bound);
 }
 
 static Status run_on_device(Machine *m, const StmJob *job) {
@@ -456,7 +456,7 @@ double machine_job_flops(Machine *m) {
     double sum = 0;
     for (int s = 0; m->prepared && s < m->prepared->steps; s++)
         if (m->prepared->step[s].kind == STM_RUN)
-            sum += step_flops(m->plan, &m->prepared->step[s], m->extent, m->bound);
+            sum += step_flops(m->plan, m->prepared, &m->prepared->step[s], m->extent, m->bound);
     return sum;
 }
 

@@ -468,7 +468,7 @@ static Status read_group(Reader *r) {
             return broken(r, "1, an axis or the product of two", word, n);
     }
     TRY(read_integer(r, "the group's bytes", 0, (int64_t)1 << 48, &group->bytes));
-    if (group->bytes % 64) return broken(r, "a multiple of 64 bytes", word, n);
+    if (group->axis[1] < 0 && group->bytes % 64) return broken(r, "a multiple of 64 bytes", word, n);
     job->groups++;
     return STATUS_OK;
 }
@@ -489,7 +489,7 @@ static Status read_buffer(Reader *r) {
     bool own = buffer->tensor >= 0 && plan->tensor[buffer->tensor].kind != STM_TEMP;
     if (own != (buffer->group < 0)) return broken(r, "a group for temporaries and none for other tensors", "", 0);
     if (!own) {
-        if (buffer->offset % 64) return broken(r, "an offset that is a multiple of 64", "", 0);
+        if (job->group[buffer->group].axis[1] < 0 && buffer->offset % 64) return broken(r, "an offset that is a multiple of 64", "", 0);
         if (buffer->offset + buffer->bytes > job->group[buffer->group].bytes)
             return broken(r, "a buffer inside its group", "", 0);
     }
@@ -770,10 +770,11 @@ void axis_counts(const StmPlan *plan, int64_t *value) {
 int64_t job_arena_bytes(const StmJob *job, const int64_t *value) {
     int64_t sum = 0;
     for (int g = 0; g < job->groups; g++) {
-        int64_t bytes = job->group[g].bytes;
+        int64_t unit = 1;
         for (int k = 0; k < 2; k++)
-            if (job->group[g].axis[k] >= 0) bytes *= value[job->group[g].axis[k]];
-        sum += bytes;
+            if (job->group[g].axis[k] >= 0) unit *= value[job->group[g].axis[k]];
+        if (job->group[g].axis[1] >= 0) unit = (unit + 63) / 64 * 64;
+        sum += job->group[g].bytes * unit;
     }
     return sum;
 }

@@ -8,8 +8,9 @@
 // Memory: inputs, scalars, parameters and state are owned by the runtime, one block each, row-major in the order of
 // their dimensions. Everything else lives in one arena per job, cut into groups: a group's offsets and size are bytes
 // per unit of its extent monomial (1, spot, spot*spot, ...), so that one plan serves every extent: address =
-// base(group) + offset * monomial(extents). All offsets and sizes are multiples of 64. Nothing is allocated inside a
-// step.
+// base(group) + offset * monomial(extents). Offsets and sizes are multiples of 64; in groups of two axes it is the
+// monomial that is rounded up to one (an f32 [spot, spot] takes 4 bytes an element, not 64). Nothing is allocated
+// inside a step.
 #ifndef STM_PROGRAM_H
 #define STM_PROGRAM_H
 
@@ -74,7 +75,7 @@ typedef struct StmPair {
 } StmPair; // options as compiled; prepare block entries
 
 typedef struct StmGroup { // of a job's arena: bytes per unit of extent(axis[0]) * extent(axis[1])
-    int axis[2];          // -1: factor 1
+    int axis[2];          // -1: factor 1. With two axes the product is rounded up to 64, so that bytes need not be
     int64_t bytes;
 } StmGroup;
 
@@ -142,9 +143,9 @@ typedef struct StmLaunch {
     int words;
     const int64_t *word;
     int extents;
-    const int *extent; // axis numbers, or axes + i for step extents
-    bool table;        // parameters are a table of calls, their number, and the report word
-    int registers;     // of a thread
+    const int *extent;             // axis numbers, or axes + i for step extents
+    bool table;                    // parameters are a table of calls, their number, and the report word
+    int registers;                 // of a thread
     int64_t static_shared, spills; // bytes: of a block; of a thread
 } StmLaunch;
 
@@ -165,9 +166,9 @@ typedef enum StmEpilogue { // BIAS: a row of n, added first; AUX: what the activ
 } StmEpilogue;
 typedef struct StmMatmul {
     StmCompute compute;
-    StmType in, out;   // of A and B; of D and AUX (bias is the plan's real)
-    int a, b, d;       // argument numbers of the step
-    int bias, aux;     // the same, or -1
+    StmType in, out; // of A and B; of D and AUX (bias is the plan's real)
+    int a, b, d;     // argument numbers of the step
+    int bias, aux;   // the same, or -1
     StmEpilogue epilogue;
     bool transpose_a, transpose_b;
     StmExtent m, n, k, batch;
@@ -178,8 +179,8 @@ typedef struct StmMatmul {
 
 typedef struct StmKernelInfo {
     const char *name;
-    int64_t scratch; // bytes per thread
-    int64_t flops;   // at the bound extents, for profiles
+    int64_t scratch;         // bytes per thread
+    int64_t flops;           // at the bound extents, for profiles
     const StmLaunch *launch; // CUDA plans: one of the two; host plans: neither
     const StmMatmul *matmul;
 } StmKernelInfo;

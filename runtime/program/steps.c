@@ -6,6 +6,8 @@ static bool group_unit(const StmGroup *group, const int64_t *extent, int64_t *un
     *unit = 1;
     for (int k = 0; k < 2; k++)
         if (group->axis[k] >= 0 && __builtin_mul_overflow(*unit, extent[group->axis[k]], unit)) return false;
+    if (group->axis[1] >= 0 && __builtin_add_overflow(*unit, 63, unit)) return false;
+    if (group->axis[1] >= 0) *unit = *unit / 64 * 64; // so that offsets stay multiples of 64
     return true;
 }
 
@@ -52,8 +54,24 @@ int64_t step_parts(const StmPlan *plan, const StmStep *step, int call, int64_t *
     return step->times > 1 ? parts * step->times : parts;
 }
 
+// By how much the work at these extents differs from that at the bounds: as the largest of the buffers does that grow
+// with the extents.
+static double growth(const StmPlan *plan, const StmJob *job, const StmStep *step, const int64_t *extent,
+                     const int64_t *bound) {
+    int64_t now = 1, most = 0;
+    for (int a = 0; a < step->args; a++) {
+        const StmBuffer *buffer = &job->buffer[step->arg[a]];
+        bool grows = false;
+        const StmTensor *tensor = buffer->tensor >= 0 ? &plan->tensor[buffer->tensor] : NULL;
+        for (int d = 0; tensor && d < tensor->rank; d++) grows = grows || tensor->dim[d].axis >= 0;
+        int64_t bytes = grows ? buffer_bytes(plan, job, buffer, bound) : 0;
+        if (bytes > most) most = bytes, now = buffer_bytes(plan, job, buffer, extent);
+    }
+    return most > 0 ? (double)now / (double)most : 1;
+}
+
 // The plan counts operations at the bounds, with step extents of 1; those of a product are known.
-double step_flops(const StmPlan *plan, const StmStep *step, int64_t *extent, int64_t *bound) {
+double step_flops(const StmPlan *plan, const StmJob *job, const StmStep *step, int64_t *extent, int64_t *bound) {
     double flops = (double)plan->kernel[step->kernel].flops, sum = 0;
     const StmMatmul *product = plan->kernel[step->kernel].matmul;
     for (int c = 0; c < step_calls(step); c++) {
@@ -67,11 +85,10 @@ double step_flops(const StmPlan *plan, const StmStep *step, int64_t *extent, int
                 own *= (double)extent_of(step->extent[c * step->extents + i], extent);
             sum += own;
         } else {
-            int64_t parts = step_parts(plan, step, c, extent), most = step_parts(plan, step, c, bound);
-            sum += most > 0 ? flops * (double)parts / (double)most : 0;
+            sum += flops;
         }
     }
-    return sum;
+    return product || step->extents ? sum : sum * growth(plan, job, step, extent, bound);
 }
 
 int64_t step_bytes(const StmPlan *plan, const StmJob *job, const StmStep *step, const int64_t *extent) {

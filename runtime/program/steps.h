@@ -16,7 +16,7 @@ int step_calls(const StmStep *step); // >= 1
 // Puts the extents of one call behind the axes and gives its number of parts.
 int64_t step_parts(const StmPlan *plan, const StmStep *step, int call, int64_t *extent);
 // Operations of a step with all its calls, from what the plan says of its kernel at the bounds (bound[axes + 2]).
-double step_flops(const StmPlan *plan, const StmStep *step, int64_t *extent, int64_t *bound);
+double step_flops(const StmPlan *plan, const StmJob *job, const StmStep *step, int64_t *extent, int64_t *bound);
 // The error of a step that met a gathered position (x[index[e]]) outside its tensor.
 MUST_USE Status step_outside(const StmPlan *plan, const StmJob *job, const StmStep *step);
 // Bytes of all its buffers: what it moves when each is read or written once.

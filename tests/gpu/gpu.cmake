@@ -1,5 +1,5 @@
-# Functions of the CUDA target on the host (tests/gpu/shim): what the shim must find, kernels by hand and by chance, and a
-# whole program.
+# Functions of the CUDA target on the host (tests/gpu/shim): what the shim must find, kernels by hand and by chance, and
+# a whole program.
 # Included by tests/tests.cmake, which defines T and test_program. Without g++ the tests are skipped (exit 77).
 find_program(SHIM_CXX g++)
 set(SHIM ${T}/gpu/shim)

@@ -93,6 +93,22 @@ static void add_mirrored_rows(Arena *a, Program *p, Kernels *out, Extent rows, i
     vec_push(a, out, m.k);
 }
 
+// Rows turned round in a local, with nothing between the stages that makes threads wait.
+static void add_turned(Arena *a, Program *p, Kernels *out, Extent rows, int64_t columns, int i) {
+    Make m = make_open(a, p, named(a, "turned", i));
+    Extent dim[2] = {rows, fixed(columns)};
+    int r = make_var(&m, rows.count, rows.axis);
+    make_outer(&m);
+    int d = make_var(&m, columns, -1), rd[2] = {r, d};
+    int x = make_buffer(&m, T_REAL, false, 2, dim, NULL), y = make_buffer(&m, T_REAL, true, 2, dim, NULL);
+    int l = make_local(&m, T_REAL, 1, &dim[1]);
+    Expr *in = make_at(&m, x, 2, rd);
+    make_store(&m, 1, 1, &d, REDUCE_NONE, op2(&m, OP_MUL, in, in), l, 1, &d);
+    Position back = make_affine(d, -1, columns - 1, false);
+    make_store(&m, 1, 1, &d, REDUCE_NONE, op2(&m, OP_SUB, make_read(&m, l, 1, &back), in), y, 2, rd);
+    vec_push(a, out, m.k);
+}
+
 // Largest and first largest of windows of 2 x 2 in [b, i, j, c] order, c a multiple of the vector.
 static void add_wide_pool(Arena *a, Program *p, Kernels *out, Extent batch, int64_t size, int64_t channels, int i) {
     static const int order[4] = {0, 2, 3, 1};
@@ -141,6 +157,26 @@ static void add_centred(Arena *a, Program *p, Kernels *out, Extent rows, int64_t
     vec_push(a, out, m.k);
 }
 
+// Rows over two dynamic axes, stored the other way round: a fixed grid walks them. Each row is turned round in a local.
+static void add_walked(Arena *a, Program *p, Kernels *out, int64_t columns, int i) {
+    Make m = make_open(a, p, named(a, "walked", i));
+    Extent in[3] = {dynamic(SPOT), dynamic(GENE), fixed(columns)},
+           to[3] = {dynamic(GENE), dynamic(SPOT), fixed(columns)};
+    int s = make_var(&m, 1, SPOT), g = make_var(&m, 1, GENE);
+    make_outer(&m);
+    int d = make_var(&m, columns, -1), at[3] = {s, g, d};
+    int x = make_buffer(&m, T_REAL, false, 3, in, NULL), y = make_buffer(&m, T_REAL, true, 3, to, NULL);
+    int l0 = make_local(&m, T_REAL, 1, &in[2]), l1 = make_local(&m, T_REAL, 0, NULL);
+    Expr *e = make_at(&m, x, 3, at);
+    make_store(&m, 1, 1, &d, REDUCE_NONE, op2(&m, OP_MUL, e, e), l0, 1, &d);
+    make_store(&m, 0, 1, &d, REDUCE_MAX, make_at(&m, l0, 1, &d), l1, 0, NULL);
+    Position back = make_affine(d, -1, columns - 1, false);
+    Expr *value = op2(&m, OP_SUB, make_read(&m, l0, 1, &back), make_at(&m, l1, 0, NULL));
+    int swapped[3] = {g, s, d};
+    make_store(&m, 1, 1, &d, REDUCE_NONE, value, y, 3, swapped);
+    vec_push(a, out, m.k);
+}
+
 static void loops_kernels(Arena *a, Program *p, Kernels *out) {
     Extent large = {70, SPOT};
     add_statistics(a, p, out, fixed(3000), 32, false, 0);
@@ -162,6 +198,9 @@ static void loops_kernels(Arena *a, Program *p, Kernels *out) {
     add_mirrored_rows(a, p, out, fixed(2), 9000, false, 10); // larger than shared memory
     add_rows(a, p, out, fixed(6), fixed(768), false, 100);
     add_rows(a, p, out, fixed(40), fixed(260), true, 101);
+    for (int i = 0; i < 5; i++) add_turned(a, p, out, dynamic(SPOT), columns[i], i);
+    add_walked(a, p, out, 100, 0);
+    add_walked(a, p, out, 6, 1);
     add_centred(a, p, out, fixed(4001), 20, false, 0);
     add_centred(a, p, out, (Extent){600, SPOT}, 9, true, 1);
     add_centred(a, p, out, fixed(300), 8, false, 2);

@@ -386,7 +386,10 @@ const char *plan_run(Arena *arena, const KernelProgram *k, const StmPlan *plan, 
     char **group = NEW_ARRAY(arena, char *, job->groups + 1);
     for (int g = 0; g < job->groups; g++) {
         int64_t bytes = job->group[g].bytes;
-        for (int a = 0; a < 2; a++) bytes *= job->group[g].axis[a] < 0 ? 1 : extent[job->group[g].axis[a]];
+        int64_t unit = 1;
+        for (int a = 0; a < 2; a++) unit *= job->group[g].axis[a] < 0 ? 1 : extent[job->group[g].axis[a]];
+        if (job->group[g].axis[1] >= 0) unit = (unit + 63) / 64 * 64;
+        bytes *= unit;
         group[g] = arena_alloc(arena, (size_t)bytes + 64);
         memset(group[g], 0xA7, (size_t)bytes);
     }
@@ -403,7 +406,9 @@ const char *plan_run(Arena *arena, const KernelProgram *k, const StmPlan *plan, 
         const StmGroup *g = &job->group[buffer->group];
         int64_t unit = 1;
         for (int a = 0; a < 2; a++) unit *= g->axis[a] < 0 ? 1 : extent[g->axis[a]];
-        if (buffer->offset % 64 != 0 || buffer->bytes % 64 != 0 || buffer->offset + buffer->bytes > g->bytes)
+        if (g->axis[1] >= 0) unit = (unit + 63) / 64 * 64;
+        if (buffer->offset * unit % 64 != 0 || buffer->bytes * unit % 64 != 0 ||
+            buffer->offset + buffer->bytes > g->bytes)
             return arena_format(arena, "buffer %d lies badly", b);
         address[b] = group[buffer->group] + buffer->offset * unit;
         bytes[b] = buffer->bytes * unit;

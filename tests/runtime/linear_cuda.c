@@ -1,6 +1,6 @@
 // linear_cuda: the program of linear.c with a CUDA plan: functions of linear_cuda.cu, a product by cuBLASLt, a step of
-// two calls with a table. Its image (linear_image.inc, written by make_image) holds no code: the host shim finds functions
-// by name. With it all that a GPU does can be tested from the command line inwards on a machine without one.
+// two calls with a table. Its image (linear_image.inc, written by make_image) holds no code: the host shim finds
+// functions by name. With it all that a GPU does can be tested from the command line inwards on a machine without one.
 #include "linear.c"
 
 const char stm_cuda_plan_text[] = LINEAR_HEAD

@@ -1,5 +1,5 @@
-// The functions of linear_cuda.c's plan (spec/cuda.md), for the host shim. A target of y that is 1e30 counts as a gathered
-// position outside its tensor, so that the report of such positions can be tested.
+// The functions of linear_cuda.c's plan (spec/cuda.md), for the host shim. A value of y that is 1e30 counts as a
+// gathered position outside its tensor, so that the report of such positions can be tested.
 #include "prelude.cuh"
 #include "table.cuh"
 
@@ -9,10 +9,8 @@ struct Words2 {
 };
 
 extern "C" __global__ void f_init(const int *seed, float *weight, float *bias, Words2 words, unsigned *outside) {
-    unsigned i = threadIdx.x;
-    if (i < IN * OUT)
-        weight[i] = (float)(((unsigned)*seed * (unsigned)words.w[0] + i * (unsigned)words.w[1]) >> 8 & 0xFFFF) / 65536.0f -
-                    0.5f;
+    unsigned i = threadIdx.x, mixed = (unsigned)*seed * (unsigned)words.w[0] + i * (unsigned)words.w[1];
+    if (i < IN * OUT) weight[i] = (float)(mixed >> 8 & 0xFFFF) / 65536.0f - 0.5f;
     if (i < OUT) bias[i] = 0;
 }
 
@@ -31,8 +29,8 @@ extern "C" __global__ void f_loss(const float *a, const float *b, float *loss, i
     *loss = (float)(sum / (double)(spots * OUT));
 }
 
-extern "C" __global__ void f_gradient(const float *x, const float *y, const float *p, float *weight, float *bias, int spots,
-                                      unsigned *outside) {
+extern "C" __global__ void f_gradient(const float *x, const float *y, const float *p, float *weight, float *bias,
+                                      int spots, unsigned *outside) {
     int o = blockIdx.x;
     if (threadIdx.x > 0) return;
     bias[o] = 0;

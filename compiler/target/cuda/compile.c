@@ -1,11 +1,13 @@
 // From functions to the image: every module for every architecture is a job; threads take jobs, look into the cache or
-// call NVRTC, and pack what comes back. The image does not depend on the number of threads.
+// compile, and pack what comes back. NVRTC compiles for the lowest architecture and ptxas its PTX for the others;
+// without ptxas NVRTC does all. The image does not depend on the number of threads.
 #include "target/cuda/cache.h"
 #include "target/cuda/cubin.h"
 #include "target/cuda/cuda.h"
 #include "target/cuda/image.h"
-#include "target/cuda/nvrtc.h"
+#include "target/cuda/ptxas.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -26,27 +28,34 @@ const char *cuda_available(Arena *arena, const CudaOptions *o) {
     return error ? error : nvrtc_headers(arena, o->kernels, &headers);
 }
 
-typedef struct CompileJob {
+typedef struct CompileJob CompileJob;
+struct CompileJob {
     const CudaSource *source;
+    CompileJob *base; // whose PTX this one is made from, for another architecture; NULL: NVRTC makes it
     int shard, arch;
     Arena *arena;
     const char *error;
     ImageModule cubin, ptx;
     const char *log;
     const CubinResources *resources; // [functions of the source]
-    bool refused, cached;
+    bool refused, cached, done;
     double ms;
-} CompileJob;
+};
 
 typedef struct Compile {
     const Nvrtc *nvrtc;
+    const Ptxas *ptxas;
+    const char *folder; // for ptxas' files; NULL: it is not used
     const NvrtcHeaders *headers;
     const CudaUnit *unit;
     const CudaOptions *options;
     Hash128 common; // of NVRTC and its options
     CompileJob *job;
     int jobs;
-    int next; // taken with an atomic addition
+    int *order;           // in which they are taken
+    pthread_mutex_t lock; // of `next` and of what is done
+    pthread_cond_t more;  // a job is done
+    int next;
 } Compile;
 
 static double thread_ms(void) {
@@ -80,6 +89,10 @@ static void mark_headers(const NvrtcHeaders *headers, const char *text, bool *ma
 static Hash128 job_key(const Compile *c, const CompileJob *job) {
     bool *marked = NEW_ARRAY(job->arena, bool, c->headers->count + 1);
     Hash128 h = hash128_bytes(c->common, &job->arch, sizeof job->arch);
+    if (job->base) {
+        h = hash128_bytes(h, &job->base->arch, sizeof job->base->arch);
+        h = hash128_text(h, c->ptxas->version);
+    }
     h = hash128_text(h, job->source->text);
     mark_headers(c->headers, job->source->text, marked);
     for (int i = 0; i < c->headers->count; i++)
@@ -154,40 +167,79 @@ static const char *read_resources(const Compile *c, CompileJob *job, const void 
         if (cubin_from_log(job->log, name, &r[i])) continue;
         if (!cubin) cubin = unpack(job->arena, &job->cubin);
         if (!cubin || !cubin_from_elf(cubin, job->cubin.unpacked, name, &r[i]))
-            return arena_format(job->arena,
-                                "NVRTC %d.%d (%s) gives a cubin for sm_%d that stmc cannot read: nothing about %s",
-                                c->nvrtc->major, c->nvrtc->minor, c->nvrtc->path, job->arch, name);
+            return arena_format(job->arena, "the cubin of NVRTC %d.%d (%s) for sm_%d cannot be read: nothing about %s",
+                                c->nvrtc->major, c->nvrtc->minor, job->base ? c->ptxas->path : c->nvrtc->path,
+                                job->arch, name);
     }
     return NULL;
+}
+
+static const char *run_nvrtc(const Compile *c, CompileJob *job) {
+    NvrtcResult r;
+    double start = thread_ms();
+    const char *error =
+        nvrtc_compile(c->nvrtc, job->arena, job->source->name, job->source->text, c->headers, job->arch, &r);
+    job->ms = thread_ms() - start;
+    job->refused = r.refused;
+    job->log = r.log;
+    if (error) return error;
+    error = image_pack(job->arena, r.cubin, r.cubin_size, &job->cubin);
+    if (!error) error = image_pack(job->arena, r.ptx, r.ptx_size, &job->ptx);
+    return error ? error : read_resources(c, job, r.cubin);
+}
+
+// The PTX of a further architecture is nobody's; the part of the cache's entry is empty.
+static const char *run_ptxas(const Compile *c, CompileJob *job) {
+    PtxasResult r;
+    const char *ptx = unpack(job->arena, &job->base->ptx);
+    if (!ptx) return "the PTX of a module does not unpack to what was packed";
+    const char *error = ptxas_compile(c->ptxas, job->arena, c->folder, job->source->name, ptx, job->arch, &r);
+    job->ms = r.ms;
+    job->log = r.log;
+    if (!error) error = image_pack(job->arena, r.cubin, r.size, &job->cubin);
+    return error ? error : read_resources(c, job, r.cubin);
 }
 
 static const char *run_job(const Compile *c, CompileJob *job) {
     Hash128 key = job_key(c, job);
     if (from_cache(c, job, key)) return read_resources(c, job, NULL);
-    NvrtcResult r;
-    double start = thread_ms();
-    job->error = nvrtc_compile(c->nvrtc, job->arena, job->source->name, job->source->text, c->headers, job->arch, &r);
-    job->ms = thread_ms() - start;
-    job->refused = r.refused;
-    job->log = r.log;
-    if (job->error) return job->error;
     job->cubin = (ImageModule){.kind = IMAGE_CUBIN, .arch = job->arch, .shard = job->shard};
     job->ptx = (ImageModule){.kind = IMAGE_PTX, .arch = job->arch, .shard = job->shard};
-    const char *error = image_pack(job->arena, r.cubin, r.cubin_size, &job->cubin);
-    if (!error) error = image_pack(job->arena, r.ptx, r.ptx_size, &job->ptx);
-    if (!error) error = read_resources(c, job, r.cubin);
+    const char *error = job->base ? run_ptxas(c, job) : run_nvrtc(c, job);
     if (error || !c->options->cache) return error;
     CachePart part[CACHE_PARTS] = {part_of(&job->cubin), part_of(&job->ptx), {job->log, strlen(job->log) + 1, 0}};
     cache_put(job->arena, c->options->cache, key, part);
     return NULL;
 }
 
+// Jobs come after those that they are made from, so whoever waits here waits for a thread that works.
 static void *compile_thread(void *user) {
     Compile *c = user;
-    for (;;) {
-        int i = __atomic_fetch_add(&c->next, 1, __ATOMIC_RELAXED);
-        if (i >= c->jobs) return NULL;
-        c->job[i].error = run_job(c, &c->job[i]);
+    pthread_mutex_lock(&c->lock);
+    while (c->next < c->jobs) {
+        CompileJob *job = &c->job[c->order[c->next++]], *base = job->base;
+        while (base && !base->done) pthread_cond_wait(&c->more, &c->lock);
+        pthread_mutex_unlock(&c->lock);
+        if (!base || !base->error) job->error = run_job(c, job); // else the base's error is the one that counts
+        pthread_mutex_lock(&c->lock);
+        job->done = true;
+        pthread_cond_broadcast(&c->more);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+// Architecture by architecture, expensive modules first: the threads are done at about the same time.
+static void order_jobs(Compile *c) {
+    c->order = NEW_ARRAY(c->unit->arena, int, c->jobs + 1);
+    for (int i = 0; i < c->jobs; i++) {
+        int at = i;
+        for (; at > 0; at--) {
+            const CompileJob *before = &c->job[c->order[at - 1]];
+            if (before->arch != c->job[i].arch || before->source->cost >= c->job[i].source->cost) break;
+            c->order[at] = c->order[at - 1];
+        }
+        c->order[at] = i;
     }
 }
 
@@ -197,11 +249,16 @@ static void run_jobs(Compile *c) {
     if (threads > MOST_THREADS) threads = MOST_THREADS;
     pthread_t thread[MOST_THREADS];
     int started = 0;
+    order_jobs(c);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->more, NULL);
     while (started < threads - 1 && started < c->jobs - 1)
         if (pthread_create(&thread[started], NULL, compile_thread, c)) break; // this thread does the rest
         else started++;
     compile_thread(c);
     for (int i = 0; i < started; i++) pthread_join(thread[i], NULL);
+    pthread_cond_destroy(&c->more);
+    pthread_mutex_destroy(&c->lock);
 }
 
 // Of several architectures the largest number counts.
@@ -244,8 +301,31 @@ static const char *take_jobs(CudaUnit *unit, const Compile *c, int shards, CudaI
     return NULL;
 }
 
+// The folder for ptxas' files, when ptxas has something to do. Without a folder nothing can be said about the code.
+static const char *use_ptxas(Arena *arena, Compile *c) {
+    if (c->options->archs < 2 || !c->ptxas->path) return NULL;
+    const char *base = getenv("TMPDIR") && *getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    char *folder = arena_format(arena, "%s/stmc-ptxas-XXXXXX", base);
+    if (!mkdtemp(folder)) return arena_format(arena, "cannot make %s: %s", folder, strerror(errno));
+    c->folder = folder;
+    return NULL;
+}
+
+static void make_jobs(Compile *c, const CudaSources *sources) {
+    int shards = sources->source.count, archs = c->options->archs;
+    c->job = NEW_ARRAY(c->unit->arena, CompileJob, shards * archs + 1);
+    for (int a = 0; a < archs; a++)
+        for (int s = 0; s < shards; s++)
+            c->job[c->jobs++] = (CompileJob){.source = &sources->source.at[s],
+                                             .base = a > 0 && c->folder ? &c->job[s] : NULL,
+                                             .shard = s,
+                                             .arch = c->options->arch[a],
+                                             .arena = arena_new()};
+}
+
 const char *cuda_compile(CudaUnit *unit, const CudaOptions *o, CudaImage *out) {
     Nvrtc nvrtc;
+    Ptxas ptxas = {0};
     NvrtcHeaders headers;
     CudaSources sources;
     *out = (CudaImage){0};
@@ -253,7 +333,12 @@ const char *cuda_compile(CudaUnit *unit, const CudaOptions *o, CudaImage *out) {
     const char *error = nvrtc_open(unit->arena, &nvrtc);
     for (int a = 0; a < o->archs && !error; a++) error = nvrtc_supports(&nvrtc, unit->arena, o->arch[a]);
     if (!error) error = nvrtc_headers(unit->arena, o->kernels, &headers);
+    if (!error && o->archs > 1) error = ptxas_find(unit->arena, &nvrtc, &ptxas);
+    Compile c = {.nvrtc = &nvrtc, .ptxas = &ptxas, .headers = &headers, .unit = unit, .options = o};
+    if (!error) error = use_ptxas(unit->arena, &c);
     if (error) return error;
+    out->ptxas = ptxas.path;
+    out->no_ptxas = ptxas.missing;
     cuda_sources(unit, &sources);
     for (int i = 0; i < unit->function.count; i++) {
         CudaFunction *f = &unit->function.at[i];
@@ -262,14 +347,10 @@ const char *cuda_compile(CudaUnit *unit, const CudaOptions *o, CudaImage *out) {
     }
 
     int shards = sources.source.count;
-    Compile c = {.nvrtc = &nvrtc, .headers = &headers, .unit = unit, .options = o};
     c.common = common_key(&nvrtc);
-    c.job = NEW_ARRAY(unit->arena, CompileJob, shards * o->archs + 1);
-    for (int a = 0; a < o->archs; a++)
-        for (int s = 0; s < shards; s++)
-            c.job[c.jobs++] =
-                (CompileJob){.source = &sources.source.at[s], .shard = s, .arch = o->arch[a], .arena = arena_new()};
+    make_jobs(&c, &sources);
     run_jobs(&c);
+    if (c.folder) rmdir(c.folder);
     out->ptx = NEW_ARRAY(unit->arena, const char *, shards + 1);
     out->modules = shards;
     error = take_jobs(unit, &c, shards, out);

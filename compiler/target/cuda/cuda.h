@@ -51,6 +51,7 @@ typedef struct CudaSource {
     const char *name; // "module0.cu"
     const char *text;
     int first, count; // functions
+    int cost;         // to compile, in small functions
 } CudaSource;
 typedef struct CudaSources {
     VEC(CudaSource) source;
@@ -59,9 +60,9 @@ void cuda_sources(CudaUnit *unit, CudaSources *out);
 
 enum { CUDA_MAX_ARCHS = 8 };
 typedef struct CudaOptions {
-    const char *kernels; // directory of the headers (share/stmc/kernels)
-    const char *cache;   // directory, made when missing; NULL: no cache
-    int threads;         // 0: as many as cores
+    const char *kernels;             // directory of the headers (share/stmc/kernels)
+    const char *cache;               // directory, made when missing; NULL: no cache
+    int threads;                     // 0: as many as cores
     int arch[CUDA_MAX_ARCHS], archs; // 80, 90, ...; ascending
 } CudaOptions;
 typedef struct CudaImage {
@@ -69,9 +70,11 @@ typedef struct CudaImage {
     size_t size;
     const char **ptx; // [modules] of the lowest architecture, in the order of cuda_sources
     int modules;
-    double nvrtc_ms;      // summed over threads
+    double nvrtc_ms;      // and ptxas, summed over threads
     int compiled, cached; // modules times architectures
     bool refused;         // NVRTC refused a function's text: the error is about a bug of stmc
+    const char *ptxas;    // what made the cubins of all architectures but the lowest; NULL: NVRTC made all,
+    const char *no_ptxas; // because of this, when there are several
 } CudaImage;
 // Architectures that stmc knows (80, 86, ...), ascending, closed by 0.
 extern const int cuda_archs[];

@@ -7,7 +7,7 @@
 #include <string.h>
 
 // In small functions' compile time. Templates of kernels/*.cuh that are instantiated are worth many.
-enum { LEAST = 8, MOST = 16, TEMPLATE = 4 };
+enum { LEAST = 12, MOST = 24, TEMPLATE = 8 };
 
 static const char include_word[] = "#include \"";
 
@@ -73,7 +73,8 @@ void cuda_sources(CudaUnit *unit, CudaSources *out) {
         CudaSource source = {.name = arena_format(unit->arena, "module%d.cu", out->source.count),
                              .text = source_text(unit, first, i + 1 - first),
                              .first = first,
-                             .count = i + 1 - first};
+                             .count = i + 1 - first,
+                             .cost = cost};
         vec_push(unit->arena, &out->source, source);
         first = i + 1;
         cost = 0;

@@ -19,10 +19,18 @@ static Cell cell_of(bool atomic) {
     uint32_t clock = f->clock_epoch == machine.epoch ? f->clock[machine.now & 31] & 0xfffff : 0;
     return (uint64_t)machine.epoch << 32 | (uint64_t)machine.now << 22 | (uint64_t)clock << 2 | (atomic ? 2u : 0u) | 1;
 }
-static uint32_t cell_epoch(Cell c) { return (uint32_t)(c >> 32); }
-static int cell_thread(Cell c) { return (int)(c >> 22 & 1023); }
-static uint32_t cell_clock(Cell c) { return (uint32_t)(c >> 2 & 0xfffff); }
-static bool cell_atomic(Cell c) { return c & 2; }
+static uint32_t cell_epoch(Cell c) {
+    return (uint32_t)(c >> 32);
+}
+static int cell_thread(Cell c) {
+    return (int)(c >> 22 & 1023);
+}
+static uint32_t cell_clock(Cell c) {
+    return (uint32_t)(c >> 2 & 0xfffff);
+}
+static bool cell_atomic(Cell c) {
+    return c & 2;
+}
 
 // Did all that `c` stands for come before what the running thread does now? `since`: what is older is of an earlier
 // launch, or in shared memory of an earlier block.
@@ -98,8 +106,9 @@ static void complain(bool write, bool atomic, size_t bytes, const Region *r, uin
     char element[60] = "";
     if (r && bytes && (at - r->base) % bytes == 0)
         snprintf(element, sizeof element, " (element %lld of that size)", (long long)(at - r->base) / (long long)bytes);
-    if (r) shim_fail("%s %zu bytes at %s%s: %s%s%s", verb, bytes, name.c_str(), element, text, place.empty() ? "" : "; ",
-                     place.c_str());
+    if (r)
+        shim_fail("%s %zu bytes at %s%s: %s%s%s", verb, bytes, name.c_str(), element, text, place.empty() ? "" : "; ",
+                  place.c_str());
     shim_fail("%s %zu bytes at address %p: %s%s%s", verb, bytes, (void *)at, text, place.empty() ? "" : "; ",
               place.c_str());
 }
@@ -115,8 +124,9 @@ static void conflict(Cell other, bool other_write, bool write, bool atomic, cons
     }
     size_t i = machine.block_start.size() - 1;
     while (i > 0 && machine.block_start[i] > epoch) i--;
-    complain(write, atomic, bytes, r, at, code, "block %u, thread %d %s it in the same launch, and blocks are not ordered",
-             machine.block_number[i], cell_thread(other), verb);
+    complain(write, atomic, bytes, r, at, code,
+             "block %u, thread %d %s it in the same launch, and blocks are not ordered", machine.block_number[i],
+             cell_thread(other), verb);
 }
 
 // ---- one granule
@@ -261,14 +271,26 @@ void shim_atomic(const void *at, int bytes) {
 // ---- what -fsanitize=thread calls
 #define HERE __builtin_return_address(0)
 #define ACCESS(n)                                                                                                      \
-    void __tsan_read##n(void *at) { access_check(at, n, false, false, HERE); }                                         \
-    void __tsan_write##n(void *at) { access_check(at, n, true, false, HERE); }
+    void __tsan_read##n(void *at) {                                                                                    \
+        access_check(at, n, false, false, HERE);                                                                       \
+    }                                                                                                                  \
+    void __tsan_write##n(void *at) {                                                                                   \
+        access_check(at, n, true, false, HERE);                                                                        \
+    }
 #define UNALIGNED(n)                                                                                                   \
-    void __tsan_unaligned_read##n(void *at) { access_check(at, n, false, false, HERE); }                               \
-    void __tsan_unaligned_write##n(void *at) { access_check(at, n, true, false, HERE); }
+    void __tsan_unaligned_read##n(void *at) {                                                                          \
+        access_check(at, n, false, false, HERE);                                                                       \
+    }                                                                                                                  \
+    void __tsan_unaligned_write##n(void *at) {                                                                         \
+        access_check(at, n, true, false, HERE);                                                                        \
+    }
 #define VOLATILE(n)                                                                                                    \
-    void __tsan_volatile_read##n(void *at) { access_check(at, n, false, false, HERE); }                                \
-    void __tsan_volatile_write##n(void *at) { access_check(at, n, true, false, HERE); }
+    void __tsan_volatile_read##n(void *at) {                                                                           \
+        access_check(at, n, false, false, HERE);                                                                       \
+    }                                                                                                                  \
+    void __tsan_volatile_write##n(void *at) {                                                                          \
+        access_check(at, n, true, false, HERE);                                                                        \
+    }
 #define ATOMIC(bits, T)                                                                                                \
     T __tsan_atomic##bits##_load(const T *at, int) {                                                                   \
         access_check(at, bits / 8, false, true, HERE);                                                                 \
@@ -297,10 +319,18 @@ ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)
 ATOMIC(32, uint32_t)
 ATOMIC(64, uint64_t)
-void __tsan_read_range(void *at, size_t bytes) { access_check(at, bytes, false, false, HERE); }
-void __tsan_write_range(void *at, size_t bytes) { access_check(at, bytes, true, false, HERE); }
-void __tsan_vptr_update(void **at, void *) { access_check(at, 8, true, false, HERE); }
-void __tsan_vptr_read(void **at) { access_check(at, 8, false, false, HERE); }
+void __tsan_read_range(void *at, size_t bytes) {
+    access_check(at, bytes, false, false, HERE);
+}
+void __tsan_write_range(void *at, size_t bytes) {
+    access_check(at, bytes, true, false, HERE);
+}
+void __tsan_vptr_update(void **at, void *) {
+    access_check(at, 8, true, false, HERE);
+}
+void __tsan_vptr_read(void **at) {
+    access_check(at, 8, false, false, HERE);
+}
 void __tsan_func_entry(void *) {}
 void __tsan_func_exit(void) {}
 void __tsan_init(void) {}
@@ -358,24 +388,36 @@ void __ubsan_handle_type_mismatch_v1(TypeMismatch *m, void *at) {
         return;
     }
     Region *r = (uintptr_t)at - (uintptr_t)machine.shared < SHARED_BYTES ? shared_region((uintptr_t)at)
-                                                                          : device_region((uintptr_t)at);
+                                                                         : device_region((uintptr_t)at);
     std::string name = r ? access_name(r, (uintptr_t)at) : "an address on the stack";
     shim_fail("misaligned access: %s needs an address that %llu divides, at %s; %s:%u", m->type->name,
               (unsigned long long)align, name.c_str(), file, m->place.line);
 }
 void __ubsan_handle_out_of_bounds(OutOfBounds *o, uintptr_t index) {
     if (!machine.running) return;
-    shim_fail("index %lld is outside of %s; %s:%u", (long long)(int64_t)index, o->array->name,
-              base_name(o->place.file), o->place.line);
+    shim_fail("index %lld is outside of %s; %s:%u", (long long)(int64_t)index, o->array->name, base_name(o->place.file),
+              o->place.line);
 }
 static void overflow(const Overflow *o, const char *what) {
     if (!machine.running) return;
     shim_fail("%s of %s overflows; %s:%u", what, o->type->name, base_name(o->place.file), o->place.line);
 }
-void __ubsan_handle_add_overflow(Overflow *o, uintptr_t, uintptr_t) { overflow(o, "sum"); }
-void __ubsan_handle_sub_overflow(Overflow *o, uintptr_t, uintptr_t) { overflow(o, "difference"); }
-void __ubsan_handle_mul_overflow(Overflow *o, uintptr_t, uintptr_t) { overflow(o, "product"); }
-void __ubsan_handle_negate_overflow(Overflow *o, uintptr_t) { overflow(o, "negation"); }
-void __ubsan_handle_divrem_overflow(Overflow *o, uintptr_t, uintptr_t) { overflow(o, "quotient"); }
-void __ubsan_handle_shift_out_of_bounds(Overflow *o, uintptr_t, uintptr_t) { overflow(o, "shift"); }
+void __ubsan_handle_add_overflow(Overflow *o, uintptr_t, uintptr_t) {
+    overflow(o, "sum");
+}
+void __ubsan_handle_sub_overflow(Overflow *o, uintptr_t, uintptr_t) {
+    overflow(o, "difference");
+}
+void __ubsan_handle_mul_overflow(Overflow *o, uintptr_t, uintptr_t) {
+    overflow(o, "product");
+}
+void __ubsan_handle_negate_overflow(Overflow *o, uintptr_t) {
+    overflow(o, "negation");
+}
+void __ubsan_handle_divrem_overflow(Overflow *o, uintptr_t, uintptr_t) {
+    overflow(o, "quotient");
+}
+void __ubsan_handle_shift_out_of_bounds(Overflow *o, uintptr_t, uintptr_t) {
+    overflow(o, "shift");
+}
 }

@@ -1,6 +1,6 @@
-// The CUDA driver API as far as the runtime calls it (runtime/device/cuda_driver.h), on the host. Work on a stream is done
-// as late as the API allows: when the stream or an event behind it is waited for. So a missing wait, an event that is not
-// waited for, or a pinned buffer that is changed too early shows in the results.
+// The CUDA driver API as far as the runtime calls it (runtime/device/cuda_driver.h), on the host. Work on a stream is
+// done as late as the API allows: when the stream or an event behind it is waited for. So a missing wait, an event that
+// is not waited for, or a pinned buffer that is changed too early shows in the results.
 //
 // Environment:
 //   STM_SHIM_KERNELS     libraries made by build_shim.sh, separated by `:`; functions are found there by name
@@ -277,14 +277,14 @@ CUresult cuDeviceTotalMem_v2(size_t *bytes, int) {
 CUresult cuDeviceGetAttribute(int *value, int attribute, int) {
     long long capability = number("STM_SHIM_CAPABILITY", 90);
     switch (attribute) {
-    case 16: *value = 4; break;             // multiprocessors
-    case 20: *value = 0; break;             // compute mode
+    case 16: *value = 4; break; // multiprocessors
+    case 20: *value = 0; break; // compute mode
     case 75: *value = (int)capability / 10; break;
     case 76: *value = (int)capability % 10; break;
-    case 97: *value = 227 * 1024; break;    // shared memory of a block, opt-in
-    case 8: *value = 48 * 1024; break;      // without
-    case 10: *value = 32; break;            // warp
-    case 1: *value = 1024; break;           // threads of a block
+    case 97: *value = 227 * 1024; break; // shared memory of a block, opt-in
+    case 8: *value = 48 * 1024; break;   // without
+    case 10: *value = 32; break;         // warp
+    case 1: *value = 1024; break;        // threads of a block
     default: fprintf(stderr, "shim: device attribute %d is not known\n", attribute); return INVALID_VALUE;
     }
     return SUCCESS;

@@ -1,6 +1,6 @@
 // Runs a launch: blocks one after another, each thread of a block as a fiber until it waits at a barrier or a warp
-// operation. The order of threads is fixed by the options, so a run can be repeated. Threads that wait for each other in
-// vain end the launch with a message.
+// operation. The order of threads is fixed by the options, so a run can be repeated. Threads that wait for each other
+// in vain end the launch with a message.
 #include "machine.h"
 
 #include <algorithm>
@@ -134,6 +134,16 @@ static int shuffle_source(const Fiber *f, int lane) {
     return from > high ? lane : from;
 }
 
+// What lanes that take no part would have given is NaN.
+static void exchange(int first, unsigned member, int bytes) {
+    char all[32 * 256];
+    memset(all, 0xff, (size_t)(32 * bytes));
+    for (int l = 0; l < 32; l++)
+        if (member >> l & 1) memcpy(all + l * bytes, machine.fiber[(size_t)(first + l)].mine, (size_t)bytes);
+    for (int l = 0; l < 32; l++)
+        if (member >> l & 1) memcpy(machine.fiber[(size_t)(first + l)].all, all, (size_t)(32 * bytes));
+}
+
 // Completes the operation that `thread` waits at when all lanes of its mask have arrived.
 static void warp_progress(int thread) {
     Fiber *f = &machine.fiber[(size_t)thread];
@@ -163,12 +173,8 @@ static void warp_progress(int thread) {
             }
             result[l] = machine.fiber[(size_t)(first + from)].value;
         }
-        for (int o = 0; o < 32 && g->op == WARP_EXCHANGE; o++) {
-            char *to = (char *)g->all + o * g->bytes;
-            if (member >> o & 1) memcpy(to, machine.fiber[(size_t)(first + o)].mine, (size_t)g->bytes);
-            else memset(to, 0xff, (size_t)g->bytes);
-        }
     }
+    if (f->op == WARP_EXCHANGE) exchange(first, member, f->bytes);
     for (int l = 0; l < 32; l++) {
         if (!(member >> l & 1)) continue;
         Fiber *g = &machine.fiber[(size_t)(first + l)];
@@ -223,6 +229,8 @@ unsigned shim_active(void) {
 
 void shim_warp_exchange(unsigned mask, const void *mine, int bytes, void *all, const char *file, int line) {
     Fiber *f = self();
+    if (bytes < 1 || bytes > 256)
+        shim_fail("warp exchange of %d bytes at %s:%d; 1 to 256 are possible", bytes, file, line);
     f->mine = mine;
     f->bytes = bytes;
     f->all = all;
@@ -233,7 +241,8 @@ void shim_warp_exchange(unsigned mask, const void *mine, int bytes, void *all, c
 static void *shared_take(const char *name, size_t bytes, size_t align) {
     size_t at = (machine.shared_used + 64 + align - 1) / align * align; // 64 bytes that nobody may touch
     if (at / align % 2 == 0) at += align;                               // and no better alignment than asked for
-    if (at + bytes + 64 > SHARED_BYTES) shim_fail("shared array %s does not fit the shim's %d bytes", name, SHARED_BYTES);
+    if (at + bytes + 64 > SHARED_BYTES)
+        shim_fail("shared array %s does not fit the shim's %d bytes", name, SHARED_BYTES);
     memset(machine.shared + at, 0xff, bytes);
     Region r = Region();
     r.base = (uintptr_t)machine.shared + at;

@@ -77,8 +77,13 @@ struct Machine {
     std::string report;
 };
 extern Machine machine;
-enum { MAX_THREADS = 1024, STACK_BYTES = 256 * 1024, SHARED_BYTES = 1 << 20, STATIC_LIMIT = 48 * 1024,
-       SHARED_LIMIT = 227 * 1024 };
+enum {
+    MAX_THREADS = 1024,
+    STACK_BYTES = 256 * 1024,
+    SHARED_BYTES = 1 << 20,
+    STATIC_LIMIT = 48 * 1024,
+    SHARED_LIMIT = 227 * 1024
+};
 
 // Ends the launch with a message that starts with kernel, block and thread. Does not return inside of a fiber.
 __attribute__((format(printf, 1, 2))) void shim_fail(const char *format, ...);

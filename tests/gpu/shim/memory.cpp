@@ -81,8 +81,8 @@ size_t shim_allocated(void) {
     return bytes_allocated;
 }
 
-// The flags and cells of a region, 33 to 129 bytes for each of its own, taken when it is first accessed. Untouched pages
-// cost nothing.
+// The flags and cells of a region, 33 to 129 bytes for each of its own, taken when it is first accessed. Untouched
+// pages cost nothing.
 void region_map(Region *r) {
     r->mapped = r->size * (1 + CELL_SLOTS * sizeof(uint64_t)) + 64;
     void *at = mmap(nullptr, r->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

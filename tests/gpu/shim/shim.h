@@ -1,6 +1,6 @@
-// The host shim: device memory of exact size, modules of kernels built by build_shim.sh, and launches that run every CUDA
-// thread as a fiber. One launch at a time, on the calling thread. libstmshim.so exports this interface, the names that
-// kernels call (cuda_host.h), the CUDA driver API (driver.cpp) and cuBLASLt (cublaslt.cpp).
+// The host shim: device memory of exact size, modules of kernels built by build_shim.sh, and launches that run every
+// CUDA thread as a fiber. One launch at a time, on the calling thread. libstmshim.so exports this interface, the names
+// that kernels call (cuda_host.h), the CUDA driver API (driver.cpp) and cuBLASLt (cublaslt.cpp).
 //
 // Errors: NULL, or a message that is valid until the next call.
 #ifndef STM_SHIM_H
@@ -28,7 +28,7 @@ typedef struct ShimOptions {
 // messages and may be NULL. Aligned to 256 bytes and no more than that.
 void *shim_alloc(size_t bytes, const char *name);
 const char *shim_free(void *at);
-void shim_wrote(const void *at, size_t bytes); // the host wrote here: the bytes count as written
+void shim_wrote(const void *at, size_t bytes);   // the host wrote here: the bytes count as written
 void shim_relaxed(const void *at, bool relaxed); // an allocation in which conflicting writes are no error
 // Is [at, at + bytes) inside one live allocation? NULL or what is wrong.
 const char *shim_inside(const void *at, size_t bytes);
