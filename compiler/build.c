@@ -233,6 +233,8 @@ static int cuda_code(Build *b) {
     if (error && b->image.refused) DIE("%s", error);
     if (error) return build_error(error);
     passed(b->clock, "nvrtc");
+    if (b->clock->print && b->image.no_ptxas)
+        fprintf(stderr, "  NVRTC compiled for each architecture: %s\n", b->image.no_ptxas);
     if (emits(b, "ptx")) return emit_modules(b, &sources, true);
     cuda_fill_launches(unit, code, count);
     int status = plan(b, k, code, &b->cuda_plan, &b->cuda_plan_text);

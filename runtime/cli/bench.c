@@ -17,7 +17,7 @@
 #include "../report/progress.h"
 #include "commands.h"
 
-enum { MOST_STEPS = 1000000, FEWEST = 5, WARM_UP = 2 };
+enum { MOST_STEPS = 1000000, FEWEST = 5, WARM_UP = 2, COPY_BYTES = 128 << 20 };
 
 typedef struct Bench {
     const CommandInput *input;
@@ -176,6 +176,8 @@ static Status report(Bench *b) {
         return status_make(STATUS_INVALID, "%s has neither a train nor a predict block", s->plan->name);
     for (int k = 0; k < 2; k++)
         if (there[k]) TRY(time_job(b, k == 0, &timing[k]));
+    double copy_rate = 0; // what the profile's rates are measured against
+    if (s->gpu && b->input->options->profile) TRY(gpu_copy_rate(s->gpu, COPY_BYTES, &copy_rate));
     if (b->input->options->json) {
         JsonWriter w = json_writer(2);
         json_begin_object(&w);
@@ -183,6 +185,7 @@ static Status report(Bench *b) {
         json_key(&w, "device"), json_string(&w, session_device(s, device));
         json_key(&w, s->gpu ? "device_name" : "instruction_set"), json_string(&w, session_device_name(s));
         if (s->gpu) json_key(&w, "device_bytes"), json_integer(&w, s->gpu->most_used);
+        if (copy_rate > 0) json_key(&w, "copy_gb_per_s"), json_number(&w, copy_rate);
         json_key(&w, "threads"), json_integer(&w, pool_threads(s->pool));
         json_key(&w, "batch"), json_integer(&w, b->batch);
         for (int k = 0; k < 2; k++)
@@ -209,6 +212,7 @@ static Status report(Bench *b) {
                    t->median, t->most, (double)b->batch / t->median * 1e3, t->flops / t->median / 1e6,
                    bytes_text((double)t->bytes, bytes));
     }
+    if (copy_rate > 0) printf("\ncopies within the GPU's memory run at %.0f GB/s\n", copy_rate);
     return STATUS_OK;
 }
 

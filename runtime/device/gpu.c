@@ -259,3 +259,46 @@ void gpu_pinned_free(Gpu *gpu, void **block) {
     if (*block) gpu->driver.pinned_free(*block);
     *block = NULL;
 }
+
+// ---- What memory can do ----------------------------------------------------------------------------------------
+
+enum { COPIES = 9 };
+
+static int by_time(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+static Status time_copies(Gpu *gpu, CuAddress to, CuAddress from, size_t bytes, CuEvent start, CuEvent end, float *ms) {
+    TRY_CUDA(&gpu->driver, fill, from, 0, bytes, gpu->compute);
+    TRY_CUDA(&gpu->driver, copy, to, from, bytes, gpu->compute);
+    for (int i = 0; i < COPIES; i++) {
+        TRY_CUDA(&gpu->driver, event_record, start, gpu->compute);
+        TRY_CUDA(&gpu->driver, copy, to, from, bytes, gpu->compute);
+        TRY_CUDA(&gpu->driver, event_record, end, gpu->compute);
+        TRY_CUDA(&gpu->driver, event_wait, end);
+        TRY_CUDA(&gpu->driver, event_ms, &ms[i], start, end);
+    }
+    return STATUS_OK;
+}
+
+Status gpu_copy_rate(Gpu *gpu, int64_t bytes, double *out) {
+    CuAddress to = 0, from = 0;
+    CuEvent start = NULL, end = NULL;
+    float ms[COPIES];
+    *out = 0;
+    Status status = gpu_memory(gpu, bytes, "measuring copies", &from);
+    if (status == STATUS_OK) status = gpu_memory(gpu, bytes, "measuring copies", &to);
+    if (status == STATUS_OK) status = CUDA(&gpu->driver, event_new, &start, 0);
+    if (status == STATUS_OK) status = CUDA(&gpu->driver, event_new, &end, 0);
+    if (status == STATUS_OK) status = time_copies(gpu, to, from, (size_t)bytes, start, end, ms);
+    if (status == STATUS_OK) {
+        qsort(ms, COPIES, sizeof *ms, by_time);
+        *out = ms[COPIES / 2] > 0 ? 2 * (double)bytes / (double)ms[COPIES / 2] / 1e6 : 0;
+    }
+    if (start) gpu->driver.event_free(start);
+    if (end) gpu->driver.event_free(end);
+    gpu_memory_free(gpu, &from, bytes);
+    gpu_memory_free(gpu, &to, bytes);
+    return status;
+}

@@ -69,3 +69,7 @@ void gpu_memory_free(Gpu *gpu, CuAddress *address, int64_t bytes); // sets it to
 // Host memory that the device copies from and to at full speed.
 MUST_USE Status gpu_pinned(Gpu *gpu, int64_t bytes, const char *purpose, void **out_block);
 void gpu_pinned_free(Gpu *gpu, void **block); // sets it to NULL
+
+// What the device's memory can do: bytes read and written a second (in units of 10^9) by a copy of `bytes` within it,
+// the median of several. Kernels that move data are judged by it.
+MUST_USE Status gpu_copy_rate(Gpu *gpu, int64_t bytes, double *out_gb_per_s);

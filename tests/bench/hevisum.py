@@ -3,7 +3,8 @@
     build/bin/stmc examples/hevisum/hevisum.stm -D type=35 -o build/hevisum35
     build/parity-venv/bin/python tests/bench/hevisum.py build/hevisum35 [--rounds 8] [--threads 2] [--peer eager|channels_last|compiled]
 
-Each round runs a few steps of one side, then of the other; a round's figure is its median step. Peak memory is what
+On a GPU: --device cuda --precision tf32|bf16 with an executable made with --target cpu,cuda and the same precision
+(tests/gpu/run.sh does that). Each round runs a few steps of one side, then of the other; a round's figure is its median step. Peak memory is what
 the operating system says of each process (VmHWM), both trained at the same batch. Only whole rounds count; a warm-up round of each side is
 thrown away. Needs the environment of tests/parity/make_venv.sh; never run by ./test.sh.
 """
@@ -16,7 +17,9 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PEER = os.path.join(HERE, "pytorch", "hevisum_bench.py")
+PEER = next(
+    path for path in (os.path.join(HERE, "pytorch", "hevisum_bench.py"), os.path.join(HERE, "hevisum_bench.py")) if os.path.exists(path)
+)
 
 
 def spread(values):
@@ -29,10 +32,11 @@ def show(name, values, unit):
 
 
 class Ours:
-    def __init__(self, exe, job, batch, threads):
+    def __init__(self, exe, job, options):
         self.job = job
+        device = ["--device", options.device] if options.device != "cpu" else []
         self.process = subprocess.Popen(
-            [exe, "bench", "--interactive", "--batch", str(batch), "--threads", str(threads)],
+            [exe, "bench", "--interactive", "--batch", str(options.batch), "--threads", str(options.threads), *device],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
 
@@ -54,10 +58,14 @@ class Ours:
 
 
 class Peer(Ours):
-    def __init__(self, job, batch, threads, kind):
-        extra = {"eager": [], "channels_last": ["--channels-last"], "compiled": ["--compile"]}[kind]
+    def __init__(self, job, options):
+        extra = {"eager": [], "channels_last": ["--channels-last"], "compiled": ["--compile"]}[options.peer]
+        extra += ["--channels-last"] if options.channels_last and options.peer != "channels_last" else []
+        extra += ["--device", options.device, "--precision", options.precision] if options.device != "cpu" else []
+        extra += ["--fused-adamw"] if options.device != "cpu" else []
         self.process = subprocess.Popen(
-            [sys.executable, PEER, job, "--interactive", "--warmup", "2", "--batch", str(batch), "--threads", str(threads), *extra],
+            [sys.executable, PEER, job, "--interactive", "--warmup", "2", "--batch", str(options.batch),
+             "--threads", str(options.threads), *extra],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         self.until_done()
@@ -79,9 +87,9 @@ class Peer(Ours):
 
 
 def compare(exe, job, options, rounds, steps):
-    ours, peer = Ours(exe, job, options.batch, options.threads), Peer(job, options.batch, options.threads, options.peer)
+    ours, peer = Ours(exe, job, options), Peer(job, options)
     a, b = [], []
-    ours.run(2), peer.run(2)
+    ours.run(max(2, steps)), peer.run(max(2, steps))
     for _ in range(rounds):
         a.append(ours.run(steps))
         b.append(peer.run(steps))
@@ -101,12 +109,18 @@ def main():
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; an executable with that code")
+    parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="of the peer on a GPU")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--jobs", choices=["train", "infer", "both"], default="both")
     parser.add_argument("--peer", choices=["eager", "channels_last", "compiled"], default="eager")
     options = parser.parse_args()
     exe = os.path.abspath(options.exe)
     print(f"executable: {os.path.getsize(exe) / 1e6:.1f} MB; load average {os.getloadavg()[0]:.2f}")
-    compare(exe, "train", options, options.rounds, options.steps)
-    compare(exe, "infer", options, options.rounds, 2 * options.steps)
+    if options.jobs != "infer":
+        compare(exe, "train", options, options.rounds, options.steps)
+    if options.jobs != "train":
+        compare(exe, "infer", options, options.rounds, 2 * options.steps)
     print(f"load average {os.getloadavg()[0]:.2f}")
 
 

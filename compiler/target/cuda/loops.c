@@ -322,13 +322,13 @@ static const char *finish(Function *f, const char *name, StmExtent parts, int64_
         text_add(&text, "STM_DEVICE void @_body(%sint block, unsigned *outside) {\n",
                  parameters.at ? parameters.at : "");
         text_add_bytes(&text, f->e.body.at, f->e.body.length);
-        text_add(&text, "}\nextern \"C\" __global__ void __launch_bounds__(%d)\n", f->threads);
+        text_add(&text, "}\nextern \"C\" __global__ void __launch_bounds__(%d, 1)\n", f->threads);
         text_add(&text, "@(const unsigned long long *table, int calls, unsigned *outside) {\n");
         text_add(&text, "    const unsigned long long *row = stm_table_row<%d>(table, calls);\n", word);
         text_add(&text, "    @_body(%s(int)(blockIdx.x - (unsigned)row[0]), outside);\n}\n",
                  values.at ? values.at : "");
     } else {
-        text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d)\n@(%sunsigned *outside) {\n", f->threads,
+        text_add(&text, "extern \"C\" __global__ void __launch_bounds__(%d, 1)\n@(%sunsigned *outside) {\n", f->threads,
                  parameters.at ? parameters.at : "");
         text_add(&text, "    const int block = (int)blockIdx.x;\n");
         text_add_bytes(&text, f->e.body.at, f->e.body.length);

@@ -22,7 +22,7 @@ static const char pack_text[] =
     "    int row_stride[4], column_stride[4];\n"
     "    int pitch, elements;\n"
     "};\n"
-    "extern \"C\" __global__ void __launch_bounds__(%d)\n"
+    "extern \"C\" __global__ void __launch_bounds__(%d, 1)\n"
     "@(const %s *__restrict__ from, %s *to, @_words w, unsigned *outside) {\n"
     "    (void)outside;\n"
     "    const int columns = w.column.extent;\n"

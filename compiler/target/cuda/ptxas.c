@@ -1,6 +1,7 @@
 // Finds and runs ptxas. See ptxas.h.
 #include "target/cuda/ptxas.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -101,7 +102,11 @@ const char *ptxas_find(Arena *arena, const Nvrtc *nvrtc, Ptxas *out) {
     static const char *const beside[] = {"../bin", "../../../bin", "../../cuda_nvcc/bin"};
     const char *folder[8], *root[] = {getenv("CUDA_PATH"), getenv("CUDA_HOME")};
     int folders = 0;
-    char *real = realpath(nvrtc->path, NULL), *slash = real ? strrchr(real, '/') : NULL;
+    Dl_info at = {0};
+    void *address; // NVRTC's path may be a name that the loader found
+    memcpy(&address, &nvrtc->create, sizeof address);
+    char *real = dladdr(address, &at) && at.dli_fname ? realpath(at.dli_fname, NULL) : NULL;
+    char *slash = real ? strrchr(real, '/') : NULL;
     for (size_t i = 0; slash && i < sizeof beside / sizeof *beside; i++)
         folder[folders++] = arena_format(arena, "%.*s/%s", (int)(slash - real), real, beside[i]);
     free(real);
