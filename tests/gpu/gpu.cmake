@@ -32,6 +32,24 @@ if(SHIM_CXX)
     target_link_libraries(${name} PRIVATE ${SHIM_LIBRARY})
   endforeach()
   set_tests_properties(shim_broken shim_driver shim_cublaslt PROPERTIES LABELS plain) # of the shim itself
+  # Every contraction of HEVisum and of the odd ones, as products and as instances, against the interpreter.
+  add_executable(contraction_test ${T}/gpu/contraction_test.c ${T}/passes/kernel_run.c)
+  target_include_directories(contraction_test PRIVATE ${T} ${T}/passes)
+  target_link_libraries(contraction_test PRIVATE stmc_core ${SHIM_LIBRARY})
+  add_dependencies(contraction_test stmshim)
+  add_test(NAME cuda_contractions COMMAND contraction_test ${SHIM}/build_shim.sh ${CMAKE_SOURCE_DIR}/kernels ${SHIM_LIBRARY}
+    ${CMAKE_SOURCE_DIR}/stdlib 4 examples/hevisum/hevisum.stm tests/gpu/contractions.stm WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(cuda_contractions PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77 LABELS slow)
+  # The test blocks of the standard library, the systems and the workbenches, from their CUDA plans.
+  file(GLOB MODULE_STM CONFIGURE_DEPENDS ${T}/language/stdlib/*.stm ${T}/language/systems/*.stm ${CMAKE_SOURCE_DIR}/kernels/workbench/*.stm)
+  foreach(file ${MODULE_STM})
+    file(STRINGS ${file} HAS_TEST REGEX "^test " LIMIT_COUNT 1)
+    if(HAS_TEST)
+      get_filename_component(name ${file} NAME_WE)
+      add_test(NAME cuda_module:${name} COMMAND ${T}/gpu/modules.sh ${CMAKE_BINARY_DIR} ${file})
+      set_tests_properties(cuda_module:${name} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77)
+    endif()
+  endforeach()
   add_test(NAME cuda_train COMMAND ${T}/gpu/train.sh ${CMAKE_BINARY_DIR})
   set_tests_properties(cuda_train PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77)
 else()
@@ -40,3 +58,10 @@ else()
     set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 77)
   endforeach()
 endif()
+
+# Everything compiles for sm_80, sm_90 and as PTX, without spills.
+file(GLOB COMPILE_STM CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/examples/*/*.stm ${T}/language/systems/*.stm
+  ${CMAKE_SOURCE_DIR}/kernels/workbench/*.stm ${T}/language/stdlib/*.stm)
+list(FILTER COMPILE_STM EXCLUDE REGEX "/marks.stm$") # shared by the others
+add_test(NAME cuda_compile COMMAND ${T}/gpu/compile.sh ${CMAKE_BINARY_DIR} ${COMPILE_STM})
+set_tests_properties(cuda_compile PROPERTIES TIMEOUT 900 SKIP_RETURN_CODE 77 LABELS slow)

@@ -126,7 +126,7 @@ if part kernels 60; then # each kernel's share of the copy bandwidth, or its rat
             { fail "bench of $name"; tail -n 2 "bench.$name.txt"; continue; }
         copy=$(number "bench.$name.json" copy_gb_per_s)
         awk -v name="$name" -v copy="${copy:-1}" '
-            /"kernel":/ { gsub(/[",]/, ""); kernel = $2 } /"origin":/ { gsub(/[",]/, ""); origin = $2 }
+            /"kernel":/ { gsub(/[",]/, ""); kernel = $2 } /"origin":/ { gsub(/[",]/, ""); origin = $2 == "" ? "-" : $2 }
             /"calls":/ { calls = $2 + 0 } /"ms":/ { ms = $2 + 0 } /"bytes_a_call":/ { bytes = $2 + 0 } /"gb_per_s":/ { rate = $2 + 0 }
             /"gflops":/ { if (calls > 0 && ms / calls > 0.003)
                 printf "%-20s %-24s %-14s %9.4f ms %9.1f MB %7.0f GB/s %5.1f %% of copies %8.2f TFLOP/s\n", name, kernel, origin,
@@ -134,7 +134,8 @@ if part kernels 60; then # each kernel's share of the copy bandwidth, or its rat
     done
     cat kernels.txt
     awk '$5 >= 64 && $10 < 80 && $12 < 5 { print "below 80 % of the copy bandwidth:", $1, $2 }' kernels.txt
-    json+=("\"kernels\": [$(awk '{ printf "%s{\"bench\": \"%s\", \"kernel\": \"%s\", \"text\": \"%s\"}", NR > 1 ? ", " : "", $1, $2, $0 }' kernels.txt)]")
+    rows=$(awk '{ printf "%s{\"bench\": \"%s\", \"kernel\": \"%s\", \"text\": \"%s\"}", (NR == 1 ? "" : ", "), $1, $2, $0 }' kernels.txt)
+    json+=("\"kernels\": [$rows]")
 fi
 
 python=${PYTHON:-python3}
