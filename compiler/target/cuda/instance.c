@@ -245,7 +245,9 @@ static const char *product_text(const Instance *x, Function *f) {
             parameter(f, x->epilogue.buffer[i].type, x->epilogue.buffer[i].name, x->epilogue.buffer[i].arg);
         text_add_bytes(&text, x->epilogue.text, strlen(x->epilogue.text));
     }
-    head(&text, x, f, arena_format(arena, "%d, %d", 32 * t->warps_m * t->warps_n, t->blocks));
+    // Four blocks leave 128 registers, which an epilogue that reads or writes several tensors exceeds by a few.
+    int blocks = t->blocks > 3 && !split && x->epilogue.buffers > 3 ? 3 : t->blocks;
+    head(&text, x, f, arena_format(arena, "%d, %d", 32 * t->warps_m * t->warps_n, blocks));
     text_add(&text, "    const ContractSizes sizes = contract_sizes(w.c%s);\n",
              extent_names(arena, &x->extents, CONTRACT_EXTENTS));
     text_add(&text, "    contract<ContractTile<%s, %d, %d, %d, %d, %d, %d>>(\n        w.c, sizes, ", math_name[t->math],
@@ -292,7 +294,7 @@ static const char *combination_text(const Instance *x, Function *f) {
     parameter(f, arena_format(arena, "const %s *__restrict__ ", x->value), "partial", x->partial);
     for (int i = 0; i < e->buffers; i++) parameter(f, e->buffer[i].type, e->buffer[i].name, e->buffer[i].arg);
     text_add_bytes(&text, e->text, strlen(e->text));
-    head(&text, x, f, arena_format(arena, "%d", COMBINE_THREADS));
+    head(&text, x, f, arena_format(arena, "%d, 1", COMBINE_THREADS));
     text_add(&text, combine_text, extent_names(arena, &x->extents, CONTRACT_EXTENTS), e->width, COMBINE_THREADS,
              COMBINE_THREADS, e->width, x->value);
     if (e->width == 4)
