@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 PACKAGES=(gcc cmake ninja-build re2c bison llvm-19-dev libhdf5-dev libtiff-dev libjpeg-dev libpng-dev zlib1g-dev libaec-dev
           libwebp-dev libzstd-dev liblzma-dev libdeflate-dev)
+PACKAGES+=(${EXTRA_PACKAGES:-}) # what only the tests need
 missing=()
 for package in "${PACKAGES[@]}"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

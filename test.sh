@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds (plain and with sanitizers) and runs all tests. Ends with the runner's summary.
 # Real sections are used where ../shared/data is present; tests say so when it is not.
+EXTRA_PACKAGES=g++ # the host shim of the CUDA target
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 JOBS=${JOBS:-$(nproc)}
 

@@ -34,7 +34,7 @@ static void usage(FILE *to) {
         "  --time-passes               time and memory of each pass\n"
         "  --no-fusion                 one kernel per equation (to find faults)\n\n"
         "The CUDA target needs NVRTC of CUDA 12 or 13, no GPU: from the CUDA toolkit or `pip install "
-        "nvidia-cuda-nvrtc`.\nSTMC_NVRTC names its file, CUDA_PATH the toolkit's folder.\n\n"
+        "nvidia-cuda-nvrtc`.\nSTMC_NVRTC names its file, CUDA_PATH the toolkit's folder, STMC_PTXAS ptxas or none.\n\n"
         "Exit status: 0 success, 1 the spec is wrong, 2 the command line is wrong, 3 the environment failed, 70 a "
         "bug in stmc.\n",
         STMC_VERSION);

@@ -74,7 +74,7 @@
 // A warp's part of 64x64 or 64x32 reads the least shared memory for a product; prefer the four warps of 2x2 to eight.
 // Put the longer of the two free groups on m, and the one whose innermost index is contiguous in D on n. With VECTOR 1
 // take the MAJOR along which neighbours lie closest in memory: m for images stored channel by channel.
-// An instance costs about 0.2 s of NVRTC for one architecture, more with VECTOR 1 and functors, which unroll one
+// An instance costs about 0.15 s of NVRTC for one architecture, more with VECTOR 1 and functors, which unroll one
 // element a time (prefer TK = 16 for them). Options that trade optimisation for compile time (-Ofast-compile=mid) leave
 // the product loops rolled and their sums in memory: never use them here.
 #ifndef STM_CONTRACT_CUH
@@ -322,6 +322,20 @@ template <class Tile, class O, int ROWS> struct ContractPanel {
         const int at = column * (int)sizeof(T);
         return line * PITCH + (at ^ (pattern(line) << 4));
     }
+    // The same of row + r at k + j, where row and k are multiples of 8 and r, j below 8: patterns repeat after 8 lines,
+    // and exchange chunks within 128 bytes. What depends on the lane is one sum with what is constant.
+    static __device__ __forceinline__ int place(int row, int r, int k, int j) {
+        constexpr int SPAN = 128 / (int)sizeof(T);
+        if (K_MAJOR) return row * PITCH + byte(r, k + j);
+        return k * PITCH + row / SPAN * 128 + byte(j, row % SPAN + r);
+    }
+    // A warp's part begins at `first`, a multiple of PART: bytes to add to the panel, and what is left of `first`.
+    template <int PART> static __device__ __forceinline__ int skip(int *first) {
+        if (!K_MAJOR && PART * (int)sizeof(T) % 128) return 0;
+        const int bytes = *first * (K_MAJOR ? PITCH : (int)sizeof(T));
+        *first = 0;
+        return bytes;
+    }
 };
 
 // Fills one stage of an operand: `rows` and `ks` are the tables, k0 the first k, `end` behind the last. Copies are
@@ -390,13 +404,13 @@ STM_DEVICE void contract_keep(unsigned char *stage, const typename O::T kept[Con
 // ---- fragments of tensor-core products. `row` is the first of a block of 16 rows (a multiple of 8), `step` counts k
 // steps of the instruction in the stage. Fragments of f32 operands take k = 2t and 2t + 1 of every 8 as the
 // instruction's t and t + 4 (tf32: one 8-byte load; the order of k within a sum is free as long as A and B agree).
-template <class Panel> STM_DEVICE float2 contract_pair(const unsigned char *panel, int row, int k) {
+template <class Panel> STM_DEVICE float2 contract_pair(const unsigned char *panel, int row, int g, int k, int t) {
     float2 x;
     if (Panel::K_MAJOR) {
-        x = *reinterpret_cast<const float2 *>(panel + Panel::byte(row, k));
+        x = *reinterpret_cast<const float2 *>(panel + Panel::place(row, g, k, 2 * t));
     } else {
-        x.x = *reinterpret_cast<const float *>(panel + Panel::byte(k, row));
-        x.y = *reinterpret_cast<const float *>(panel + Panel::byte(k + 1, row));
+        x.x = *reinterpret_cast<const float *>(panel + Panel::place(row, g, k, 2 * t));
+        x.y = *reinterpret_cast<const float *>(panel + Panel::place(row, g, k, 2 * t + 1));
     }
     return x;
 }
@@ -408,19 +422,20 @@ STM_DEVICE void contract_fragment(unsigned out[4], const unsigned char *panel, i
         static_assert(sizeof(typename Panel::T) == 4, "tf32 products are of f32 operands");
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            float2 x = contract_pair<Panel>(panel, row + 8 * i + g, 8 * step + 2 * t);
+            float2 x = contract_pair<Panel>(panel, row + 8 * i, g, 8 * step, t);
             out[i] = stm_tf32(x.x);
             out[2 + i] = stm_tf32(x.y);
         }
     } else if constexpr (sizeof(typename Panel::T) == 4) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            float2 x = contract_pair<Panel>(panel, row + 8 * (i % 2) + g, 16 * step + 8 * (i / 2) + 2 * t);
+            float2 x = contract_pair<Panel>(panel, row + 8 * (i % 2), g, 16 * step + 8 * (i / 2), t);
             out[i] = stm_bf16_pair(x.x, x.y);
         }
     } else {
         const int j = lane / 8, r = row + 8 * (j % 2), k = 16 * step + 8 * (j / 2);
-        if constexpr (Panel::K_MAJOR) stm_load_matrix4<false>(out, panel + Panel::byte(r + lane % 8, k));
+        if constexpr (Panel::K_MAJOR)
+            stm_load_matrix4<false>(out, panel + row * Panel::PITCH + Panel::byte(8 * (j % 2) + lane % 8, k));
         else stm_load_matrix4<true>(out, panel + Panel::byte(k + lane % 8, r));
     }
 }
@@ -428,8 +443,11 @@ STM_DEVICE void contract_fragment(unsigned out[4], const unsigned char *panel, i
 template <class Tile, class PA, class PB>
 STM_DEVICE void contract_products(float sum[Tile::SUMS], const unsigned char *a, const unsigned char *b) {
     constexpr int STEPS = Tile::TK / (Tile::MATH == CONTRACT_TF32 ? 8 : 16), FM = Tile::WM / 16, FN = Tile::WN / 16;
-    const int warp = (int)threadIdx.x / 32, m0 = warp / Tile::WARPS_N * Tile::WM, n0 = warp % Tile::WARPS_N * Tile::WN;
+    const int warp = (int)threadIdx.x / 32;
+    int m0 = warp / Tile::WARPS_N * Tile::WM, n0 = warp % Tile::WARPS_N * Tile::WN;
     unsigned fa[2][FM][4], fb[2][FN][4];
+    a += PA::template skip<Tile::WM>(&m0);
+    b += PB::template skip<Tile::WN>(&n0);
 #pragma unroll
     for (int i = 0; i < FM; i++) contract_fragment<Tile, PA>(fa[0][i], a, m0 + 16 * i, 0);
 #pragma unroll
@@ -514,15 +532,15 @@ template <class Tile, class PA, class PB, class V> STM_DEVICE void contract_spre
     const int m0 = warp / Tile::WARPS_N * Tile::WM, n0 = warp % Tile::WARPS_N * Tile::WN;
     if constexpr (Tile::TENSOR) {
         constexpr int FM = Tile::WM / 16, FN = Tile::WN / 8;
+        V *at = tile + (m0 + lane / 4) * PITCH + n0 + 2 * (lane % 4); // what follows are constants to this
 #pragma unroll
         for (int i = 0; i < FM; i++)
 #pragma unroll
             for (int j = 0; j < FN; j++)
 #pragma unroll
                 for (int h = 0; h < 2; h++) {
-                    const int m = m0 + 16 * i + 8 * h + lane / 4, n = n0 + 8 * j + 2 * (lane % 4);
                     const V *c = sum + 4 * (i * FN + j) + 2 * h;
-                    *reinterpret_cast<float2 *>(tile + m * PITCH + n) = make_float2(c[0], c[1]);
+                    *reinterpret_cast<float2 *>(at + (16 * i + 8 * h) * PITCH + 8 * j) = make_float2(c[0], c[1]);
                 }
     } else {
         constexpr int EM = Tile::WM / 8, EN = Tile::WN / 4;

@@ -81,6 +81,23 @@ refute "a damaged cache serves nothing" grep -q 'from the cache' out
 check "the same bytes in spite of it" cmp exe first
 expect 0 'of' "the cache is mended" "$stmc" tiny.stm -o exe --target cpu,cuda
 check "the cache is mended" grep -Eq '([0-9]+) of \1 modules from the cache' out
+# ---- with and without ptxas: as different as two ways of writing the same code
+mkdir scratch
+TMPDIR=$work/scratch expect 0 'other: CUDA' "with ptxas, if it is there" \
+    "$stmc" tiny.stm -o other --target cuda --no-cache
+check "nothing is left behind" rmdir scratch
+rm other
+STMC_PTXAS=none expect 0 'NVRTC compiled for each architecture: STMC_PTXAS is none' "without ptxas" \
+    "$stmc" tiny.stm -o plain --target cpu,cuda --time-passes
+STMC_PTXAS=none expect 0 '^launch' "a plan without ptxas" "$stmc" tiny.stm --emit plan --target cuda --arch sm_80,sm_90
+mv out plain.plan
+expect 0 '^launch' "a plan with it, if it is there" "$stmc" tiny.stm --emit plan --target cuda --arch sm_80,sm_90
+check "the same registers and spills" cmp out plain.plan
+STMC_PTXAS=$work/none/ptxas expect 3 'STMC_PTXAS is .*none/ptxas: cannot run .*No such file' "a missing ptxas" \
+    "$stmc" tiny.stm -o other --target cuda
+absent "a missing ptxas writes nothing" other
+STMC_PTXAS=$work/none/ptxas expect 0 'CUDA for sm_90' "one architecture needs none" \
+    "$stmc" tiny.stm -o other --target cuda --arch sm_90
 expect 0 'exe: CUDA' "--no-cache" "$stmc" tiny.stm -o exe --target cpu,cuda --no-cache
 refute "--no-cache" grep -q 'from the cache' out
 check "the same bytes without the cache" cmp exe first

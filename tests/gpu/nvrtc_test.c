@@ -78,13 +78,13 @@ static void test_unit(Arena *arena) {
     int next = 0, largest = 0;
     for (int i = 0; i < s.source.count; i++) {
         const CudaSource *x = &s.source.at[i];
-        CHECK(x->first == next && x->count > 0);
+        CHECK(x->first == next && x->count > 0 && x->cost >= x->count);
         CHECK(!strncmp(x->text, "#include \"prelude.cuh\"\n", 23));
         CHECK_TEXT(again.source.at[i].text, x->text);
         next = x->first + x->count;
         if (x->count > largest) largest = x->count;
     }
-    CHECK(next == 202 && s.source.count >= 202 / 16 && largest <= 16);
+    CHECK(next == 202 && s.source.count >= 202 / 32 && largest <= 32);
     const char *include = strstr(s.source.at[0].text, "#include \"twice.cuh\"");
     CHECK(include && !strstr(include + 1, "#include") && include < strstr(s.source.at[0].text, "// ---- "));
     CHECK_TEXT(s.source.at[0].name, "module0.cu");
@@ -187,6 +187,7 @@ static void test_compile(Arena *arena, CudaOptions o) {
     if (error) printf("    %s\n", error);
     if (!CHECK(error == NULL)) return;
     CHECK(image.modules >= 2 && image.compiled == 2 * image.modules && image.cached == 0);
+    CHECK((image.ptxas == NULL) == (image.no_ptxas != NULL));
     test_image(arena, unit, &image);
     CHECK(strstr(image.ptx[0], shared) != NULL);
     CHECK(cuda_find(unit, shared)->static_shared == 2048 && cuda_find(unit, shared)->spills == 0);
@@ -251,13 +252,95 @@ static void test_compile(Arena *arena, CudaOptions o) {
     CHECK(entries(cache, last, sizeof last) == 0);
 }
 
-// ---- what is said when something is wrong
+// ---- with ptxas for further architectures, and with NVRTC for all: the same functions in the same registers
+static void write_program(Arena *arena, const char *name, const char *text) {
+    write_text(name, text, strlen(text));
+    CHECK(chmod(arena_format(arena, "%s/%s", folder, name), 0700) == 0);
+}
+
 static bool mentions(const char *error, const char *text) {
     bool ok = error && strstr(error, text);
     if (!ok) printf("    `%s` is not in: %s\n", text, error ? error : "(no error)");
     return ok;
 }
 
+static void test_ptxas(Arena *arena, CudaOptions o) {
+    CudaUnit *unit = cuda_unit(arena, NULL, STM_COMPUTE_F32);
+    CudaImage image, plain, alone;
+    for (int i = 0; i < 60; i++) cuda_function(unit, "filler", filler_text(arena, i));
+    const char *names[] = {cuda_function(unit, "shared", shared_text)->name,
+                           cuda_function(unit, "spilling", spilling_text(arena))->name,
+                           cuda_function(unit, "twice", twice_text)->name};
+    o.cache = NULL;
+    if (!CHECK(!cuda_compile(unit, &o, &image))) return;
+    setenv("STMC_PTXAS", "none", 1);
+    CHECK(!cuda_compile(unit, &o, &plain));
+    CHECK(plain.ptxas == NULL && mentions(plain.no_ptxas, "STMC_PTXAS is none"));
+    test_image(arena, unit, &plain);
+    CudaOptions one = o;
+    one.archs = 1;
+    setenv("STMC_PTXAS", "/nowhere/ptxas", 1); // nobody asks for it
+    CHECK(!cuda_compile(unit, &one, &alone) && alone.no_ptxas == NULL && alone.compiled == alone.modules);
+    unsetenv("STMC_PTXAS");
+    if (!image.ptxas) {
+        printf("nvrtc_test: not compared: %s\n", image.no_ptxas);
+        return;
+    }
+    const unsigned char *at = image.bytes, *row = at + number(at + 32, 8);
+    for (uint64_t i = 0; i < number(at + 20, 4); i++, row += 8) {
+        const char *name = (const char *)at + number(at + 40, 8) + number(row, 4);
+        bool wanted = false;
+        for (int k = 0; k < 3; k++) wanted = wanted || !strcmp(name, names[k]);
+        for (uint32_t arch = 80; arch <= 90 && wanted; arch += 10) {
+            size_t size[2];
+            CubinResources r[2];
+            const unsigned char *cubin[] = {
+                module_bytes(arena, &image, 1, arch, (uint32_t)number(row + 4, 4), &size[0]),
+                module_bytes(arena, &plain, 1, arch, (uint32_t)number(row + 4, 4), &size[1])};
+            for (int k = 0; k < 2; k++) CHECK(cubin[k] && cubin_from_elf(cubin[k], size[k], name, &r[k]));
+            CHECK(r[0].registers == r[1].registers && r[0].static_shared == r[1].static_shared);
+            CHECK(r[0].spills == r[1].spills);
+        }
+    }
+
+    // Entries of the cache are of one way only, and the PTX may come from there.
+    o.cache = arena_format(arena, "%s/ways", folder);
+    setenv("STMC_PTXAS", "none", 1);
+    CHECK(!cuda_compile(unit, &o, &alone) && alone.compiled == 2 * alone.modules && same_image(&alone, &plain));
+    unsetenv("STMC_PTXAS");
+    CHECK(!cuda_compile(unit, &o, &alone) && alone.compiled == alone.modules && alone.cached == alone.modules);
+    CHECK(same_image(&alone, &image));
+    CHECK(!cuda_compile(unit, &o, &alone) && alone.compiled == 0 && same_image(&alone, &image));
+    cache_prune(arena, o.cache, 0);
+    CHECK(rmdir(o.cache) == 0);
+
+    // What is said of one that cannot be used. Its files are gone in any case.
+    o.cache = NULL;
+    const char *program = arena_format(arena, "%s/ptxas", folder);
+    setenv("TMPDIR", arena_format(arena, "%s/temporary", folder), 1);
+    CHECK(mkdir(getenv("TMPDIR"), 0700) == 0);
+    setenv("STMC_PTXAS", program, 1);
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "STMC_PTXAS is "));
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "No such file or directory; name another or `none`"));
+    write_program(arena, "ptxas", "#!/bin/sh\necho ptxas: release 3.1,\n");
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "is not of NVRTC's release, "));
+    write_program(arena, "ptxas", "#!/bin/sh\necho hello\n");
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "--version does not say that it is ptxas"));
+    const char *fake = arena_format(arena, "#!/bin/sh\n[ \"$1\" = --version ] && exec %s --version\n", image.ptxas);
+    write_program(arena, "ptxas", arena_format(arena, "%secho no strength left >&2\nexit 9\n", fake));
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "for sm_90 (status 9)") && !alone.refused);
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "no strength left"));
+    write_program(arena, "ptxas", arena_format(arena, "%skill -9 $$\n", fake));
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "for sm_90 (status -1); STMC_PTXAS=none lets NVRTC compile"));
+    write_program(arena, "ptxas", arena_format(arena, "%sexit 0\n", fake)); // writes nothing
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "gives no code of module"));
+    CHECK(rmdir(getenv("TMPDIR")) == 0);
+    CHECK(mentions(cuda_compile(unit, &o, &alone), "cannot write "));
+    unsetenv("STMC_PTXAS");
+    unsetenv("TMPDIR");
+}
+
+// ---- what is said when something is wrong
 static void test_errors(Arena *arena, CudaOptions o) {
     CudaUnit *unit = cuda_unit(arena, NULL, STM_COMPUTE_F32);
     CudaImage image;
@@ -326,9 +409,9 @@ int main(void) {
     const char *missing = cuda_available(arena, &o);
     int status = 77;
     if (missing) printf("nvrtc_test: skipped: %s\n", missing);
-    else test_compile(arena, o), test_errors(arena, o), status = check_report("nvrtc_test");
+    else test_compile(arena, o), test_ptxas(arena, o), test_errors(arena, o), status = check_report("nvrtc_test");
     if (missing && checks_failed) status = 1;
-    for (const char *name = "prelude.cuh\0twice.cuh\0unused.cuh\0none.so\0a/cache\0a\0"; *name;
+    for (const char *name = "prelude.cuh\0twice.cuh\0unused.cuh\0none.so\0ptxas\0a/cache\0a\0"; *name;
          name += strlen(name) + 1)
         remove(arena_format(arena, "%s/%s", folder, name));
     CHECK(rmdir(folder) == 0 || missing);

@@ -1,7 +1,7 @@
 // ptxas, the second half of NVRTC as a program: PTX in, a cubin out. The front half takes most of NVRTC's time and
 // gives the same PTX for every architecture, so further architectures are made from the PTX of the lowest one. The
-// ptxas of the same CUDA release makes the very code that NVRTC would; nvJitLink's does not: it compiles for linking,
-// in which functions take up to five times the registers.
+// ptxas of the same CUDA release makes the very code that NVRTC would. (nvJitLink does not: it compiles for linking;
+// where __launch_bounds__ leaves the number of blocks open, functions then take up to five times the registers.)
 //
 // Any thread may compile. Ownership: results live on the arena given. Errors: messages on the arena, NULL is success.
 #ifndef STMC_TARGET_CUDA_PTXAS_H

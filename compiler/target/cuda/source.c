@@ -7,7 +7,7 @@
 #include <string.h>
 
 // In small functions' compile time. Templates of kernels/*.cuh that are instantiated are worth many.
-enum { LEAST = 12, MOST = 24, TEMPLATE = 8 };
+enum { LEAST = 16, MOST = 32, TEMPLATE = 5 };
 
 static const char include_word[] = "#include \"";
 
