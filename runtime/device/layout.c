@@ -144,9 +144,12 @@ static Status launch_table(Runner *r, const Layout *l, int s) {
     CuAddress outside = r->outside + (CuAddress)s * sizeof(unsigned);
     int calls = l->table_calls[s];
     if (calls == 0) return STATUS_OK;
-    r->parameter[0] = &table;
-    r->parameter[1] = &calls;
-    r->parameter[2] = &outside;
+    const StmLaunch *launch = step_launch(r, step);
+    int n = 0;
+    r->parameter[n++] = &table;
+    r->parameter[n++] = &calls;
+    if (launch->words) r->parameter[n++] = (void *)(uintptr_t)launch->word; // CUDA reads it, no more
+    r->parameter[n] = &outside;
     return start(r, step, l->table_blocks[s]);
 }
 

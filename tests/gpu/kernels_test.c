@@ -122,11 +122,15 @@ static const char *launch_table(const Case *t, int phase, const Memory *m, unsig
         grid += parts_of(t, phase, &m[call]);
     }
     shim_wrote(table, bytes);
-    void *parameter[] = {&table, &calls, &outside};
+    void *parameter[4] = {&table, &calls};
+    int n = 2;
+    if (l->words) parameter[n++] = (void *)(uintptr_t)l->word;
+    parameter[n++] = &outside;
     const ShimKernel *k = shim_find(t->module, l->function);
     const char *error = NULL;
     if (!k) error = arena_format(t->arena, "%s is not in the library", l->function);
-    else if (shim_parameters(k) != 3) error = "a function with a table has three parameters";
+    else if (shim_parameters(k) != n || (l->words && shim_parameter_size(k, 2) != 8 * l->words))
+        error = "a function with a table has a table, a number, its words and the word that reports";
     else if (grid > 0) error = shim_launch(k, (unsigned)grid, (unsigned)l->threads, (size_t)l->shared, parameter, o);
     if (error) error = arena_format(t->arena, "%s", error);
     shim_free(table);
@@ -527,7 +531,9 @@ static void test_tables(Setup *s, const char *name) {
         Wish wish = {true,  false, real64 ? STM_COMPUTE_F64 : STM_COMPUTE_F32, real64 ? 1e-9 : 3e-5, axes, 3,
                      false, false};
         check_cuda(s, a, p, some.at, some.count, &wish);
-        wish.table = false;
+        wish.share = wish.all = true; // every number as a word
+        check_cuda(s, a, p, some.at, some.count, &wish);
+        wish.share = wish.all = wish.table = false;
         check_cuda(s, a, p, some.at, some.count < 3 ? some.count : 3, &wish); // step extents as parameters
         arena_free(a);
     }

@@ -146,21 +146,57 @@ static const char *declaration(Arena *arena, char kind, int word) {
     }
 }
 
+// Where the statements begin, of a function or of a batch's body; NULL: no text that loops.c writes.
+static const char *statements(const char *text) {
+    static const char single[] = "    const int block = (int)blockIdx.x;\n",
+                      batch[] = "int block, unsigned *outside) {\n";
+    const char *at = strstr(text, single);
+    if (at) return at + sizeof single - 1;
+    at = strstr(text, batch);
+    return at ? at + sizeof batch - 1 : NULL;
+}
+
+static bool is_batch(const char *text) {
+    return strstr(text, "(const unsigned long long *table") != NULL;
+}
+
+// Copies [from, to) with `what` in front of the place `at`; returns `to`.
+static const char *copy_with(Text *out, const char *from, const char *at, const char *to, const char *what) {
+    text_add_bytes(out, from, (size_t)(at - from));
+    text_add(out, "%s", what);
+    text_add_bytes(out, at, (size_t)(to - at));
+    return to;
+}
+
+// What stands before the statements, with the words as a parameter in front of the extents (in a batch's body: last).
+static const char *shared_head(Text *out, const char *text, int words) {
+    const char *begin = statements(text);
+    const char *function = strstr(text, is_batch(text) ? "STM_DEVICE void @_body" : "extern \"C\"");
+    text_add_bytes(out, text, (size_t)(function - text));
+    text_add(out, "struct @_words {\n    long long w[%d];\n};\n", words);
+    if (is_batch(text))
+        return copy_with(out, function, strstr(function, "int block, "), begin, "const @_words &words, ");
+    const char *name = strstr(function, "@("), *extents = strstr(name, ", int e"),
+               *last = strstr(name, "unsigned *outside"), *first = strstr(name, "(int e");
+    const char *insert = first && first < last ? first + 1 : extents && extents < last ? extents + 2 : last;
+    return copy_with(out, function, insert, begin, "@_words words, ");
+}
+
+// What follows the statements: of a batch the function that finds its call and hands the words on.
+static void shared_tail(Text *out, const char *c) {
+    const char *function = strstr(c, "extern \"C\"");
+    if (function && is_batch(function)) {
+        const char *outside = strstr(function, "unsigned *outside"), *block = strstr(function, "(int)(blockIdx.x");
+        c = copy_with(out, c, outside, block, "const __grid_constant__ @_words words, ");
+        text_add(out, "words, ");
+    }
+    text_add_bytes(out, c, strlen(c));
+}
+
 // The text with a word in place of each number that has one.
 static const char *shared_text(Arena *arena, const Sharing *s, const int *word_of, int words) {
     Text out = {.arena = arena};
-    static const char start[] = "const int block = (int)blockIdx.x;\n";
-    const char *text = s->pattern, *function = strstr(text, "extern \"C\""), *body = strstr(text, start);
-    const char *name = strstr(function, "@("), *extents = strstr(name, ", int e"),
-               *last = strstr(name, "unsigned *outside");
-    const char *first = strstr(name, "(int e");
-    const char *insert = first && first < last ? first + 1 : extents && extents < last ? extents + 2 : last;
-    text_add_bytes(&out, text, (size_t)(function - text));
-    text_add(&out, "struct @_words {\n    long long w[%d];\n};\n", words);
-    text_add_bytes(&out, function, (size_t)(insert - function));
-    text_add(&out, "@_words words, ");
-    const char *c = body + sizeof start - 1;
-    text_add_bytes(&out, insert, (size_t)(c - insert));
+    const char *text = s->pattern, *c = shared_head(&out, text, words);
     for (int w = 0; w < words; w++)
         for (int n = 0; n < s->number.count; n++)
             if (word_of[n] == w) {
@@ -175,7 +211,7 @@ static const char *shared_text(Arena *arena, const Sharing *s, const int *word_o
         text_add(&out, "k%d", word_of[n]);
         c = text + s->number.at[n].end;
     }
-    text_add_bytes(&out, c, strlen(c));
+    shared_tail(&out, c);
     return out.at;
 }
 
@@ -185,9 +221,9 @@ static void share_group(CudaUnit *unit, Sharing *sharing, const int *member, int
     Sharing *first = &sharing[member[0]];
     int numbers = first->number.count, words = 0, *word_of = NEW_ARRAY(arena, int, numbers + 1);
     int *from = NEW_ARRAY(arena, int, numbers + 1); // number that a word is taken from
-    const char *body = strstr(first->pattern, "blockIdx.x;");
+    const char *body = statements(first->pattern);
     for (int n = 0; n < numbers; n++) {
-        bool differs = all && first->pattern + first->number.at[n].begin > body;
+        bool differs = all && first->pattern + first->number.at[n].begin > body - 1;
         word_of[n] = -1;
         for (int m = 1; m < members && !differs; m++) differs = !same_number(first, &sharing[member[m]], n);
         if (!differs) continue;
@@ -220,13 +256,11 @@ static int function_number(const CudaUnit *unit, const char *name) {
 }
 
 static void fix_functions(const CudaUnit *unit, const KernelCode *code, int count, Sharing *sharing) {
-    for (int i = 0; i < unit->function.count; i++)
-        sharing[i].fixed = !strstr(unit->function.at[i].text, "    const int block = (int)blockIdx.x;\n");
+    for (int i = 0; i < unit->function.count; i++) sharing[i].fixed = !statements(unit->function.at[i].text);
     for (int i = 0; i < count; i++)
         for (int f = 0; f < code[i].phases; f++) {
             const StmLaunch *launch = code[i].phase[f].launch;
-            if (launch && (launch->words || launch->table))
-                sharing[function_number(unit, launch->function)].fixed = true;
+            if (launch && launch->words) sharing[function_number(unit, launch->function)].fixed = true;
         }
 }
 

@@ -6,7 +6,7 @@
 #include "target/cuda/cuda.h"
 
 // To be called once, when all kernels are lowered: rewrites the unit's functions and the launches of code[0..count).
-// Launches that have words already and batches stay as they are. `all` makes words of every number, for tests. The
+// Launches that have words already stay as they are. `all` makes words of every number, for tests. The
 // numbers become words of the launch (spec/cuda.md), equal ones one word; results keep their bits.
 void cuda_share(CudaUnit *unit, KernelCode *code, int count, bool all);
 
