@@ -64,6 +64,8 @@ foreach(name core tables image store her2st)
   test_program(data_${name} stmrt "${DATA}" data/${name}_test.c)
 endforeach()
 
+include(${T}/data/data.cmake)
+
 foreach(name linear make_store unit)
   add_executable(runtime_${name} ${T}/runtime/${name}.c)
   target_include_directories(runtime_${name} SYSTEM PRIVATE ${HDF5_INCLUDE})
@@ -111,7 +113,7 @@ add_test(NAME parity COMMAND ${T}/parity/run.sh ${CMAKE_BINARY_DIR})
 set_tests_properties(parity PROPERTIES TIMEOUT 900 LABELS slow)
 
 # ---- the command lines, from a shell
-foreach(name commands tissue faults hevisum cuda)
+foreach(name commands tissue faults hevisum cuda stmdata)
   add_test(NAME cli_${name} COMMAND ${T}/cli/${name}.sh ${CMAKE_BINARY_DIR})
   set_tests_properties(cli_${name} PROPERTIES TIMEOUT 600)
 endforeach()

@@ -11,7 +11,7 @@
 #include "../report/map.h"
 #include "../report/progress.h"
 #include "../train/collect.h"
-#include "../train/safetensors.h"
+#include "../data/safetensors.h"
 #include "commands.h"
 
 typedef struct Prediction {

@@ -28,6 +28,10 @@ typedef struct Frame { // a table beside the rows (obs) or the columns (var)
     char *index_name; // NULL: none
 } Frame;
 const Column *frame_column(const Frame *frame, const char *name); // NULL: none
+// Adds a column (its arrays are not copied) to a frame whose memory is `arena`.
+MUST_USE Status frame_add(Frame *frame, Arena *arena, const Column *column);
+// The rows `pick` of every column, in place, in new memory of `arena`.
+MUST_USE Status frame_pick(Frame *frame, Arena *arena, const size_t *pick, size_t count);
 
 typedef struct Layer { // X under another name: raw counts, normalised values
     char *name;
@@ -38,6 +42,7 @@ typedef struct Embedding { // obsm: a dense block per row ("spatial", "X_pca")
     char *name;
     size_t width;
     double *value; // [rows][width]
+    char **column; // [width] names, where it was a table; NULL otherwise
 } Embedding;
 
 typedef struct SpatialLibrary { // uns["spatial"][name]
@@ -59,8 +64,21 @@ typedef struct Annotated {
     Arena arena;                                // of frames, names and embeddings
     char *source;                               // what it was read from, in words ("10x HDF5 v3", "h5ad 0.8.0, CSR")
     size_t duplicate_names, joined, not_joined; // reported in numbers, never in silence
+    size_t genes_missing;                       // of those asked for by name: not in the file
+    size_t n_notes;
+    char **note; // [n_notes] sentences on what was left out, mended or looks odd
+
+    // Read by a guarded child (guard.h): `block` is shared memory that holds matrices, names, pictures and everything
+    // else that points into it, and is released with the Annotated. Values may be changed in place; arrays that stand
+    // in it must not be handed to free(). annotated_take_x gives a Matrix that stands on its own.
+    void *block;
+    size_t block_bytes;
 } Annotated;
 
 void annotated_free(Annotated *annotated);
+// X on its own: *out_matrix owns its arrays and names (copies), annotated->x is empty afterwards.
+MUST_USE Status annotated_take_x(Annotated *annotated, Matrix *out_matrix);
+// Adds a note; what is said twice is kept once.
+MUST_USE Status annotated_note(Annotated *annotated, const char *format, ...) PRINTF_LIKE(2, 3);
 // By name ("spatial": pixel positions x, y), or NULL.
 const Embedding *annotated_embedding(const Annotated *annotated, const char *name);

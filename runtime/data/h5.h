@@ -33,6 +33,8 @@ typedef struct H5Output {
 // `checksums`: the HDF5 1.10 format, whose metadata carry checksums, so that a reader notices damage before
 // it follows it. Otherwise the oldest format that holds the data, which every HDF5 reads.
 MUST_USE Status h5_output_create(const char *path, const char *temporary, bool checksums, H5Output *out);
+// A file written with `checksums` that is there already, to be added to.
+MUST_USE Status h5_output_open(const char *path, const char *temporary, H5Output *out);
 MUST_USE Status h5_output_status(const H5Output *output);
 MUST_USE Status h5_output_close(H5Output *output); // flushes; all other ids of the file must be closed before
 

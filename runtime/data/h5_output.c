@@ -161,7 +161,7 @@ static const H5FD_class_t output_class = {
     .fl_map = H5FD_FLMAP_DICHOTOMY,
 };
 
-Status h5_output_create(const char *path, const char *temporary, bool checksums, H5Output *out) {
+static Status begin(const char *path, const char *temporary, bool checksums, bool existing, H5Output *out) {
     h5_quiet();
     *out = (H5Output){.path = path, .file = -1};
     int *error = &out->write_error;
@@ -171,12 +171,21 @@ Status h5_output_create(const char *path, const char *temporary, bool checksums,
               H5Pset_obj_track_times(create, 0) >= 0 && // equal input, equal bytes
               H5Pset_driver(access_list, driver, &error) >= 0;
     if (ok && checksums) ok = H5Pset_libver_bounds(access_list, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0;
-    if (ok) out->file = H5Fcreate(temporary, H5F_ACC_TRUNC, create, access_list);
-    Status status = out->file < 0 ? h5_error(path, "creating", "the file") : STATUS_OK;
+    if (ok && existing) out->file = H5Fopen(temporary, H5F_ACC_RDWR, access_list);
+    else if (ok) out->file = H5Fcreate(temporary, H5F_ACC_TRUNC, create, access_list);
+    Status status = out->file < 0 ? h5_error(path, existing ? "opening" : "creating", "the file") : STATUS_OK;
     h5_close(driver); // the open file keeps its own hold on it
     h5_close(access_list);
     h5_close(create);
     return status;
+}
+
+Status h5_output_create(const char *path, const char *temporary, bool checksums, H5Output *out) {
+    return begin(path, temporary, checksums, false, out);
+}
+
+Status h5_output_open(const char *path, const char *temporary, H5Output *out) {
+    return begin(path, temporary, true, true, out);
 }
 
 Status h5_output_status(const H5Output *output) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/files.h"
 #include "image_backend.h"
 
 struct ImageFile {
@@ -26,6 +27,8 @@ const char *image_format_name(ImageFormat format) {
 
 static Status choose_backend(const char *path, const ImageBackend **out_backend) {
     unsigned char magic[8] = {0};
+    uint64_t size = 0;
+    TRY(file_size(path, &size)); // a directory or pipe is refused before anything can wait on it
     FILE *file = fopen(path, "rb");
     if (!file) return status_errno(errno, "cannot open %s", path);
     errno = 0;
@@ -41,6 +44,13 @@ static Status choose_backend(const char *path, const ImageBackend **out_backend)
     else
         return status_make(STATUS_UNSUPPORTED, "%s: not a JPEG, PNG or TIFF file (it starts with %02x %02x %02x %02x)",
                            path, magic[0], magic[1], magic[2], magic[3]);
+    return STATUS_OK;
+}
+
+Status image_format_of(const char *path, ImageFormat *out_format) {
+    const ImageBackend *backend = NULL;
+    TRY(choose_backend(path, &backend));
+    *out_format = backend->format;
     return STATUS_OK;
 }
 

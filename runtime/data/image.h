@@ -27,7 +27,10 @@ typedef struct ImageInfo {
 // Longest side accepted. Larger headers are damage or attack: 2^20 pixels are 0.25 m of tissue at 0.25 µm.
 enum { IMAGE_LONGEST_SIDE = 1 << 20 };
 
-// Reads the header only.
+// What the first bytes say; no more is read.
+MUST_USE Status image_format_of(const char *path, ImageFormat *out_format);
+
+// Reads the header only. Directories, pipes and devices are refused.
 MUST_USE Status image_open(const char *path, ImageFile **out_image);
 ImageInfo image_info(const ImageFile *image);
 const char *image_path(const ImageFile *image);

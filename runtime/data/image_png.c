@@ -5,12 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/files.h"
 #include "image_backend.h"
 
 typedef struct Png {
     png_structp reader;
     png_infop info;
     FILE *file;
+    uint64_t file_bytes;
     size_t width, height;
     bool interlaced;
     bool broken;
@@ -53,6 +55,10 @@ static Status png_begin(Png *png) {
     png_read_info(png->reader, png->info);
     png->width = png_get_image_width(png->reader, png->info);
     png->height = png_get_image_height(png->reader, png->info);
+    // Deflate packs 1,032 bytes into one.
+    if ((uint64_t)png_get_rowbytes(png->reader, png->info) * png->height / 1100 > png->file_bytes)
+        return status_make(STATUS_MALFORMED, "%llu bytes are too few for the %zu x %zu pixels of the PNG header",
+                           (unsigned long long)png->file_bytes, png->width, png->height);
     png->interlaced = png_get_interlace_type(png->reader, png->info) != PNG_INTERLACE_NONE;
     png_set_expand(png->reader); // palette and small bit depths to 8 bits
     png_set_scale_16(png->reader);
@@ -78,6 +84,7 @@ static Status png_open(const char *path, void **out_state, size_t *out_width, si
     Png *png = calloc(1, sizeof *png);
     if (!png) return status_make(STATUS_NO_MEMORY, "no memory to open %s", path);
     *out_state = png;
+    TRY(file_size(path, &png->file_bytes));
     png->file = fopen(path, "rb");
     if (!png->file) return status_errno(errno, "cannot open %s", path);
     TRY_IN(png_begin(png), "%s", path);

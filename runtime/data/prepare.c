@@ -376,6 +376,27 @@ static Status choose_sections(const PrepareOptions *options, char **all, size_t 
     return STATUS_OK;
 }
 
+// Every parameter that decides what the store holds; inputs stand with their sections.
+static void describe_parameters(const PrepareOptions *o, char *const *names, size_t n_names, char *const *depths,
+                                size_t n_depths, JsonWriter *w) {
+    json_begin_object(w);
+    json_key(w, "program"), json_string(w, o->program);
+    json_key(w, "layout"), json_string(w, "legacy ST");
+    json_key(w, "tile_size"), json_integer(w, (int64_t)o->tile_size);
+    json_key(w, "tile_pitch"), json_number(w, o->pitch);
+    json_key(w, "tile_filter"), json_string(w, o->filter == RESAMPLE_BOX ? "box" : "bilinear");
+    json_key(w, "tile_deflate"), json_integer(w, o->deflate);
+    json_key(w, "ranks"), json_bool(w, o->ranks);
+    json_key(w, "thumbnail_side"), json_integer(w, (int64_t)o->thumbnail_side);
+    json_key(w, "sections"), json_begin_array(w);
+    for (size_t i = 0; i < n_names; i++) json_string(w, names[i]);
+    json_end_array(w);
+    json_key(w, "depths"), json_begin_array(w);
+    for (size_t i = 0; i < n_depths; i++) json_string(w, depths[i]);
+    json_end_array(w);
+    json_end_object(w);
+}
+
 static Status prepare_all(const char *directory, const char *path, const PrepareOptions *options, Arena *arena,
                           PrepareReport *report) {
     char **all = NULL, **names = NULL, **depths = NULL;
@@ -400,8 +421,13 @@ static Status prepare_all(const char *directory, const char *path, const Prepare
         .deflate = options->deflate,
     };
     Work work = {.directory = directory, .options = options, .report = report, .n_sections = n_names};
-    TRY(store_create(path, &parameters, &work.writer));
-    Status status = STATUS_OK;
+    JsonWriter provenance = json_writer(0);
+    describe_parameters(options, names, n_names, depths, n_depths, &provenance);
+    parameters.provenance = text_string(&provenance.text);
+    Status status = text_status(&provenance.text);
+    if (status == STATUS_OK) status = store_create(path, &parameters, &work.writer);
+    json_writer_free(&provenance);
+    TRY(status);
     for (size_t i = 0; i < n_names && status == STATUS_OK; i++) {
         work.section_number = i;
         status = prepare_section(&work, names[i], depths, n_depths);

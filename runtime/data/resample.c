@@ -1,90 +1,88 @@
-// resample: see resample.h. One axis is a table of windows and fixed-point weights; the vertical pass runs
-// over a ring of horizontally scaled rows, just long enough for one window.
+// resample: see resample.h. The vertical pass runs over a ring of horizontally scaled rows, just long enough for one
+// window; the windows and the inner loops are resample_axis.h.
 #include "resample.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PRECISION = 32 - 8 - 2, STRIP = 16 };
+#include "resample_axis.h"
 
-// out[i] = sum of weights[i][k] * in[first[i] + k], k < taps[i]
-typedef struct Axis {
-    size_t in, out;
-    size_t widest;    // entries reserved per window
-    size_t *first;    // [out]
-    size_t *taps;     // [out]
-    int32_t *weights; // [out][widest]
-} Axis;
+enum { STRIP = 16 };
 
-static double filter_value(ResampleFilter filter, double x) {
-    if (filter == RESAMPLE_BOX) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
-    x = fabs(x);
-    return x < 1.0 ? 1.0 - x : 0.0;
+struct Resampler {
+    Axis across, down;
+    size_t ring_rows, row_bytes;
+    uint8_t *wide;          // [(in + 4) * 4]
+    uint8_t *ring;          // [ring_rows][row_bytes]
+    const uint8_t **window; // [ring_rows]
+};
+
+static bool usable_box(size_t width, size_t height, ResampleBox box) {
+    return box.x0 >= 0 && box.y0 >= 0 && box.x1 <= (float)width && box.y1 <= (float)height && box.x0 < box.x1 &&
+           box.y0 < box.y1;
 }
 
-static void axis_free(Axis *axis) {
-    free(axis->first);
-    free(axis->taps);
-    free(axis->weights);
-    *axis = (Axis){0};
-}
-
-static Status axis_create(size_t in, size_t out, ResampleFilter filter, Axis *axis) {
-    double scale = (double)in / (double)out, stretch = scale < 1.0 ? 1.0 : scale;
-    double support = (filter == RESAMPLE_BOX ? 0.5 : 1.0) * stretch;
-    size_t widest = (size_t)ceil(support) * 2 + 1;
-    *axis = (Axis){.in = in, .out = out, .widest = widest};
-    axis->first = calloc(out, sizeof *axis->first);
-    axis->taps = calloc(out, sizeof *axis->taps);
-    axis->weights = widest > SIZE_MAX / 8 / out ? NULL : calloc(out * widest, sizeof *axis->weights);
-    double *exact = calloc(widest, sizeof *exact);
-    if (!axis->first || !axis->taps || !axis->weights || !exact) {
-        axis_free(axis);
-        free(exact);
-        return status_make(STATUS_NO_MEMORY, "no memory to scale %zu pixels to %zu", in, out);
+Status resampler_create(size_t width, size_t height, const ResampleBox *box, size_t out_width, size_t out_height,
+                        ResampleFilter filter, Resampler **out_resampler) {
+    *out_resampler = NULL;
+    ResampleBox all = {0, 0, (float)width, (float)height};
+    if (!box) box = &all;
+    if (width == 0 || height == 0 || out_width == 0 || out_height == 0 || width > IMAGE_LONGEST_SIDE ||
+        height > IMAGE_LONGEST_SIDE || out_width > IMAGE_LONGEST_SIDE || out_height > IMAGE_LONGEST_SIDE)
+        return status_make(STATUS_INVALID, "cannot scale %zu x %zu pixels to %zu x %zu (sides from 1 to %d)", width,
+                           height, out_width, out_height, IMAGE_LONGEST_SIDE);
+    if (!usable_box(width, height, *box))
+        return status_make(STATUS_INVALID, "the box from (%g, %g) to (%g, %g) does not lie in %zu x %zu pixels",
+                           (double)box->x0, (double)box->y0, (double)box->x1, (double)box->y1, width, height);
+    Resampler *resampler = calloc(1, sizeof *resampler);
+    if (!resampler) return status_make(STATUS_NO_MEMORY, "no memory to scale %zu x %zu pixels", width, height);
+    Status status = axis_create(width, box->x0, box->x1, out_width, filter, &resampler->across);
+    if (status == STATUS_OK) status = axis_create(height, box->y0, box->y1, out_height, filter, &resampler->down);
+    if (status == STATUS_OK) {
+        resampler->ring_rows = resampler->down.widest;
+        resampler->row_bytes = out_width * 3;
+        resampler->wide = calloc(width + 4, 4);
+        resampler->ring = calloc(resampler->ring_rows, resampler->row_bytes);
+        resampler->window = calloc(resampler->ring_rows, sizeof *resampler->window);
+        if (!resampler->wide || !resampler->ring || !resampler->window)
+            status =
+                status_make(STATUS_NO_MEMORY, "no memory for %zu rows of %zu pixels", resampler->ring_rows, out_width);
     }
-    for (size_t i = 0; i < out; i++) {
-        double centre = ((double)i + 0.5) * scale, sum = 0.0;
-        // Truncation towards zero and the clamps are part of the definition.
-        long long low = (long long)(centre - support + 0.5), high = (long long)(centre + support + 0.5);
-        if (low < 0) low = 0;
-        if (high > (long long)in) high = (long long)in;
-        size_t taps = (size_t)(high - low);
-        for (size_t k = 0; k < taps; k++) {
-            exact[k] = filter_value(filter, ((double)k + (double)low - centre + 0.5) * (1.0 / stretch));
-            sum += exact[k];
-        }
-        axis->first[i] = (size_t)low;
-        axis->taps[i] = taps;
-        for (size_t k = 0; k < taps; k++) {
-            double weight = sum != 0.0 ? exact[k] / sum : exact[k];
-            axis->weights[i * widest + k] =
-                (int32_t)(weight < 0 ? -0.5 + weight * (1 << PRECISION) : 0.5 + weight * (1 << PRECISION));
-        }
-    }
-    free(exact);
-    return STATUS_OK;
+    if (status != STATUS_OK) resampler_free(resampler);
+    else *out_resampler = resampler;
+    return status;
 }
 
-static uint8_t clip8(int32_t sum) {
-    int32_t value = sum >> PRECISION;
-    return value < 0 ? 0 : value > 255 ? 255 : (uint8_t)value;
+void resampler_free(Resampler *resampler) {
+    if (!resampler) return;
+    axis_free(&resampler->across);
+    axis_free(&resampler->down);
+    free(resampler->wide);
+    free(resampler->ring);
+    free(resampler->window);
+    free(resampler);
 }
 
-static void scale_row(const Axis *axis, const uint8_t *in, uint8_t *out) {
-    for (size_t i = 0; i < axis->out; i++) {
-        const int32_t *weights = axis->weights + i * axis->widest;
-        const uint8_t *from = in + axis->first[i] * 3;
-        int32_t r = 1 << (PRECISION - 1), g = r, b = r;
-        for (size_t k = 0; k < axis->taps[i]; k++, from += 3) {
-            r += from[0] * weights[k];
-            g += from[1] * weights[k];
-            b += from[2] * weights[k];
-        }
-        out[3 * i] = clip8(r);
-        out[3 * i + 1] = clip8(g);
-        out[3 * i + 2] = clip8(b);
+// One row into its place in the ring.
+static void put_row(Resampler *resampler, size_t y, const uint8_t *row) {
+    axis_scale_row(&resampler->across, row, resampler->wide,
+                   resampler->ring + y % resampler->ring_rows * resampler->row_bytes);
+}
+
+static void get_row(Resampler *resampler, size_t i, uint8_t *out) {
+    const Axis *down = &resampler->down;
+    for (size_t k = 0; k < down->taps[i]; k++)
+        resampler->window[k] = resampler->ring + (down->first[i] + k) % resampler->ring_rows * resampler->row_bytes;
+    axis_blend_rows(down, i, resampler->window, resampler->row_bytes, out);
+}
+
+void resampler_run(Resampler *resampler, const uint8_t *rgb, size_t stride, uint8_t *out) {
+    const Axis *down = &resampler->down;
+    size_t next = down->from;
+    for (size_t i = 0; i < down->out; i++) {
+        for (; next < down->first[i] + down->taps[i]; next++) put_row(resampler, next, rgb + next * stride);
+        get_row(resampler, i, out + i * resampler->row_bytes);
     }
 }
 
@@ -112,37 +110,20 @@ static Status next_row(RowSource *source, const uint8_t **out_row) {
 
 static Status resample(RowSource *source, size_t out_width, size_t out_height, ResampleFilter filter,
                        ResampleProgress *progress, void *context, Picture *out_picture) {
-    Axis across = {0}, down = {0};
-    uint8_t *ring = NULL;
-    int32_t *sums = NULL;
-    size_t row_bytes = out_width * 3;
+    Resampler *resampler = NULL;
     *out_picture = (Picture){0};
     Status status = picture_create(out_width, out_height, (size_t)8 << 30, out_picture);
-    if (status == STATUS_OK) status = axis_create(source->width, out_width, filter, &across);
-    if (status == STATUS_OK) status = axis_create(source->height, out_height, filter, &down);
+    if (status == STATUS_OK)
+        status = resampler_create(source->width, source->height, NULL, out_width, out_height, filter, &resampler);
     if (status != STATUS_OK) goto done;
-    size_t ring_rows = down.widest;
-    ring = row_bytes > SIZE_MAX / ring_rows ? NULL : malloc(ring_rows * row_bytes);
-    sums = malloc(row_bytes * sizeof *sums);
-    if (!ring || !sums) {
-        status = status_make(STATUS_NO_MEMORY, "no memory for %zu rows of %zu pixels", ring_rows, out_width);
-        goto done;
-    }
     for (size_t i = 0; i < out_height; i++) {
-        while (source->next < down.first[i] + down.taps[i]) {
+        while (source->next < resampler->down.first[i] + resampler->down.taps[i]) {
             const uint8_t *row = NULL;
             size_t y = source->next;
             TRY_OR(status, done, next_row(source, &row));
-            scale_row(&across, row, ring + y % ring_rows * row_bytes);
+            put_row(resampler, y, row);
         }
-        for (size_t c = 0; c < row_bytes; c++) sums[c] = 1 << (PRECISION - 1);
-        for (size_t k = 0; k < down.taps[i]; k++) {
-            const uint8_t *row = ring + (down.first[i] + k) % ring_rows * row_bytes;
-            int32_t weight = down.weights[i * down.widest + k];
-            for (size_t c = 0; c < row_bytes; c++) sums[c] += row[c] * weight;
-        }
-        uint8_t *out = out_picture->rgb + i * row_bytes;
-        for (size_t c = 0; c < row_bytes; c++) out[c] = clip8(sums[c]);
+        get_row(resampler, i, out_picture->rgb + i * resampler->row_bytes);
         if (progress && i % 16 == 15 && !progress(context, (double)(i + 1) / (double)out_height)) {
             status = status_make(STATUS_CANCELLED, "stopped while scaling the picture");
             goto done;
@@ -154,10 +135,7 @@ static Status resample(RowSource *source, size_t out_width, size_t out_height, R
         TRY_OR(status, done, next_row(source, &row));
     }
 done:
-    axis_free(&across);
-    axis_free(&down);
-    free(ring);
-    free(sums);
+    resampler_free(resampler);
     if (status != STATUS_OK) picture_free(out_picture);
     return status;
 }

@@ -12,17 +12,44 @@
 #include "image.h"
 #include "section.h"
 
-enum { STORE_FORMAT_VERSION = 1 };
+// 2 added neighbours, features, splits and provenance; stores of version 1 are read as having none.
+enum { STORE_FORMAT_VERSION = 2, STORE_OLDEST_VERSION = 1 };
+
+// ---- What a section may bring besides its spots (optional, but the same names in every section) ----
+
+// Who is near whom: the neighbours of spot i are neighbour[start[i] .. start[i + 1]], rows of the same section.
+typedef struct StoreGraph {
+    const char *name;         // "knn6"
+    const int64_t *start;     // [n_spots + 1]
+    const int32_t *neighbour; // [start[n_spots]]
+    const float *weight;      // [start[n_spots]] finite, or NULL
+} StoreGraph;
+
+// Numbers computed for every spot, such as the output of an encoder. Read row by row, unlike tables.
+typedef struct StoreFeatures {
+    const char *name;
+    size_t width;
+    const float *values; // [n_spots][width] finite
+} StoreFeatures;
+
+// Which part of a split ("train", "validation", ...) a spot belongs to.
+typedef struct StoreSplit {
+    const char *name;
+    size_t n_parts;
+    char *const *parts;  // [n_parts] the same in every section
+    const int32_t *part; // [n_spots] position in parts, or -1: in none
+} StoreSplit;
 
 // ---- Writing ------------------------------------------------------------------------------------
 
 typedef struct StoreParameters {
-    const char *program; // name and version of the writer
-    size_t tile_size;    // S
-    double tile_pitch;   // tile pixels per array step
-    const char *filter;  // "bilinear" or "box"
-    const char *edge;    // "replicate"
-    int deflate;         // 0 .. 9 for tiles; 0 reads fastest, H&E shrinks by about a third at 1
+    const char *program;    // name and version of the writer
+    size_t tile_size;       // S
+    double tile_pitch;      // tile pixels per array step
+    const char *filter;     // "bilinear" or "box"
+    const char *edge;       // "replicate"
+    int deflate;            // 0 .. 9 for tiles; 0 reads fastest, H&E shrinks by about a third at 1
+    const char *provenance; // JSON object: every parameter that made the store; NULL: "{}"
 } StoreParameters;
 
 // What store_add_section needs besides the Section.
@@ -31,8 +58,14 @@ typedef struct StoreSectionExtra {
     double scale_x, scale_y;
     double pitch_x, pitch_y;
     const Picture *thumbnail;
-    const char *inputs;   // JSON, see the specification
-    const char *left_out; // JSON
+    const char *inputs;       // JSON, see the specification
+    const char *left_out;     // JSON
+    const StoreGraph *graphs; // [n_graphs]
+    size_t n_graphs;
+    const StoreFeatures *features; // [n_features]
+    size_t n_features;
+    const StoreSplit *splits; // [n_splits]
+    size_t n_splits;
     // Fills tiles[count][S][S][3] for spots first .. first + count - 1; called in order.
     Status (*tiles)(void *context, size_t first, size_t count, uint8_t *tiles);
     void *context;
@@ -41,6 +74,10 @@ typedef struct StoreSectionExtra {
 typedef struct StoreWriter StoreWriter;
 
 MUST_USE Status store_create(const char *path, const StoreParameters *parameters, StoreWriter **out_writer);
+// Opens a finished store of this version to add sections to it. The work is done on a copy that store_finish puts in
+// the old file's place: readers see the store as it was or with all new sections. One process at a time; a second is
+// refused.
+MUST_USE Status store_append(const char *path, int deflate, StoreWriter **out_writer);
 // All sections must bring tables of the same names with the same columns (in any order: they are joined by
 // name).
 MUST_USE Status store_add_section(StoreWriter *writer, const Section *section, const StoreSectionExtra *extra);
@@ -71,7 +108,19 @@ typedef struct StoreSection {
     const char *inputs, *left_out; // JSON
 } StoreSection;
 
+typedef struct StoreWidth { // features
+    const char *name;
+    size_t width;
+} StoreWidth;
+
+typedef struct StoreParts { // a split
+    const char *name;
+    size_t n_parts;
+    char *const *parts; // [n_parts]
+} StoreParts;
+
 typedef struct StoreInfo {
+    int version;
     const char *path;
     const char *program;
     size_t tile_size;
@@ -81,6 +130,11 @@ typedef struct StoreInfo {
     const StoreSection *sections;                  // [n_sections]
     const StoreTable *tables;                      // [n_tables]
     char *const *genes;                            // [n_genes]
+    size_t n_graphs, n_features, n_splits;
+    char *const *graphs;        // [n_graphs] names
+    const StoreWidth *features; // [n_features]
+    const StoreParts *splits;   // [n_splits]
+    const char *provenance;     // JSON; "{}" in version 1
 } StoreInfo;
 
 typedef struct Store Store;
@@ -113,6 +167,12 @@ MUST_USE Status store_read_table(Store *store, size_t table, const SpotRef *spot
 // info->genes); NULL gives all, n_genes = info->n_genes.
 MUST_USE Status store_read_counts(Store *store, const SpotRef *spots, size_t count, const int32_t *genes,
                                   size_t n_genes, float *values);
+// The neighbours of all spots of a section; weight NULL if there are none. Memory from `arena`.
+MUST_USE Status store_read_graph(Store *store, size_t section, const char *name, Arena *arena, StoreGraph *out_graph);
+// values[count][width of the features]
+MUST_USE Status store_read_features(Store *store, size_t features, const SpotRef *spots, size_t count, float *values);
+// part[n_spots of the section]
+MUST_USE Status store_read_split(Store *store, size_t section, size_t split, int32_t *part);
 // measured[n_genes of the store]: 1 where the section has the gene, 0 where it is unknown.
 MUST_USE Status store_read_measured(Store *store, size_t section, uint8_t *measured);
 MUST_USE Status store_read_thumbnail(Store *store, size_t section, Picture *out_picture);

@@ -4,30 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../core/strings.h"
-#include "h5.h"
-#include "store.h"
-
-typedef struct SectionHandles {
-    hid_t group, tiles, indices, data;
-    char *where;     // "PATH: section NAME", for messages
-    int64_t *indptr; // [n_spots + 1]
-    float **tables;  // [n_tables], NULL until read; [n_spots][K]
-} SectionHandles;
-
-struct Store {
-    Arena arena;
-    StoreInfo info;
-    hid_t h5;
-    StoreSection *sections;
-    StoreTable *tables;
-    SectionHandles *handles; // [n_sections]
-};
+#include "store_inside.h"
 
 static const hsize_t any_size = (hsize_t)-1;
 
 void store_close(Store *store) {
     if (!store) return;
+    extra_close(store);
     for (size_t i = 0; store->handles && i < store->info.n_sections; i++) {
         SectionHandles *h = &store->handles[i];
         h5_close(h->tiles);
@@ -60,10 +43,11 @@ static Status read_root(Store *store) {
         return status_make(STATUS_MISMATCH, "%s: the format is '%s', not 'stmc-store'; make a store with 'prepare'",
                            path, format);
     TRY(h5_get_i64(path, store->h5, "format_version", &version));
-    if (version != STORE_FORMAT_VERSION)
+    if (version < STORE_OLDEST_VERSION || version > STORE_FORMAT_VERSION)
         return status_make(STATUS_UNSUPPORTED,
-                           "%s: store format version %lld; this program reads version %d; run 'prepare' again", path,
-                           (long long)version, STORE_FORMAT_VERSION);
+                           "%s: store format version %lld; this program reads versions %d to %d; run 'prepare' again",
+                           path, (long long)version, STORE_OLDEST_VERSION, STORE_FORMAT_VERSION);
+    store->info.version = (int)version;
     TRY(h5_get_text(path, store->h5, "program", arena, &program));
     TRY(h5_get_text(path, store->h5, "tile_filter", arena, &filter));
     TRY(h5_get_text(path, store->h5, "tile_edge", arena, &edge));
@@ -218,7 +202,7 @@ static Status open_all(Store *store) {
         store->info.n_spots += store->sections[i].n_spots;
     }
     h5_close(sections);
-    return status;
+    return status == STATUS_OK ? extra_open(store) : status;
 }
 
 Status store_open(const char *path, Store **out_store) {
@@ -484,6 +468,7 @@ Status store_check(Store *store) {
         TRY_OR(status, done, store_read_measured(store, s, measured));
         for (size_t t = 0; t < store->info.n_tables; t++)
             if (!store->handles[s].tables[t]) TRY_OR(status, done, load_table(store, t, s));
+        TRY_OR(status, done, extra_check(store, s));
         for (uint32_t row = 0; row < section->n_spots; row++) {
             SpotRef spot = {s, row};
             size_t n = 0;

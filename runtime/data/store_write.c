@@ -4,29 +4,11 @@
 // the list itself is written at the end.
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "../core/files.h"
-#include "../core/strings.h"
-#include "h5.h"
-#include "store.h"
+#include "store_inside.h"
 
 enum { TILE_BATCH = 32 };
-
-struct StoreWriter {
-    Arena arena;
-    AtomicFile file;
-    const char *name; // the target, for messages
-    StoreParameters parameters;
-    H5Output output;
-    hid_t sections, columns;
-    char **section_names;
-    size_t n_sections, section_capacity;
-    StoreTable *tables; // as the first section defined them
-    size_t n_tables;
-    char **genes;
-    size_t n_genes, gene_capacity;
-    NameIndex gene_index;
-};
 
 static void close_all(StoreWriter *writer) {
     h5_close(writer->columns);
@@ -35,6 +17,7 @@ static void close_all(StoreWriter *writer) {
 }
 
 static void writer_free(StoreWriter *writer) {
+    if (writer->lock >= 0) close(writer->lock); // ends the lock
     arena_free(&writer->arena);
     free(writer);
 }
@@ -60,6 +43,8 @@ static Status begin_file(StoreWriter *writer, const char *path) {
     TRY(h5_put_f64(writer->name, file, "tile_pitch", p->tile_pitch));
     TRY(h5_put_fixed_text(writer->name, file, "tile_filter", p->filter));
     TRY(h5_put_fixed_text(writer->name, file, "tile_edge", p->edge));
+    char *provenance[1] = {(char *)(p->provenance ? p->provenance : "{}")};
+    TRY(h5_write_fixed_texts(writer->name, file, "provenance", provenance, 1));
     TRY(h5_group_create(writer->name, file, "columns", &writer->columns));
     return h5_group_create(writer->name, file, "sections", &writer->sections);
 }
@@ -74,7 +59,7 @@ Status store_create(const char *path, const StoreParameters *parameters, StoreWr
     if (!writer) return arena_exhausted(1, sizeof *writer);
     writer->parameters = *parameters;
     writer->output.file = writer->sections = writer->columns = -1;
-    writer->file.descriptor = -1;
+    writer->file.descriptor = writer->lock = -1;
     Status status = begin_file(writer, path);
     if (status != STATUS_OK) {
         store_abandon(writer);
@@ -85,7 +70,7 @@ Status store_create(const char *path, const StoreParameters *parameters, StoreWr
 }
 
 // The store's number of a gene, new or known. Names are copied, because sections come and go.
-static Status gene_number(StoreWriter *writer, const char *name, int32_t *out_number) {
+Status store_gene_number(StoreWriter *writer, const char *name, int32_t *out_number) {
     if (writer->n_genes == writer->gene_capacity) {
         size_t capacity = writer->gene_capacity ? writer->gene_capacity * 2 : 32768;
         char **genes = NULL;
@@ -135,7 +120,7 @@ static Status write_counts(StoreWriter *writer, hid_t group, const Section *sect
     TRY(ARENA_NEW(scratch, data, nnz));
     TRY(ARENA_NEW(scratch, row, section->n_genes));
     for (size_t g = 0; g < section->n_genes; g++) {
-        TRY(gene_number(writer, section->genes[g], &numbers[g]));
+        TRY(store_gene_number(writer, section->genes[g], &numbers[g]));
         measured[g] = numbers[g];
     }
     qsort(measured, section->n_genes, sizeof *measured, by_number);
@@ -283,6 +268,7 @@ static Status write_section(StoreWriter *writer, hid_t group, const Section *sec
     TRY(write_tiles(writer, group, section, extra));
     TRY(write_counts(writer, group, section, scratch));
     TRY(write_tables(writer, group, section, scratch));
+    TRY(extra_write(writer, group, section, extra));
     hsize_t rows = thumbnail->height < 64 ? thumbnail->height : 64, chunk[3] = {rows, thumbnail->width, 3};
     H5Layout packed = {.chunk = chunk, .deflate = 4, .checksum = true};
     return h5_write(path, group, "thumbnail", H5T_STD_U8LE, H5T_NATIVE_UINT8, 3, thumbnail_dims, thumbnail->rgb,
@@ -307,8 +293,10 @@ Status store_add_section(StoreWriter *writer, const Section *section, const Stor
         writer->section_capacity = capacity;
     }
     TRY(ARENA_COPY(&writer->arena, writer->section_names[writer->n_sections], section->name, strlen(section->name)));
-    if (writer->n_sections++ == 0) TRY(define_tables(writer, section));
-    else if (section->n_tables != writer->n_tables)
+    if (writer->n_sections++ == 0) {
+        TRY(define_tables(writer, section));
+        TRY(extra_define(writer, extra));
+    } else if (section->n_tables != writer->n_tables)
         return status_make(STATUS_MISMATCH, "section %s has %zu tables, section %s has %zu", section->name,
                            section->n_tables, writer->section_names[0], writer->n_tables);
     TRY(h5_group_create(writer->name, writer->sections, section->name, &group));
@@ -327,6 +315,7 @@ static Status finish_file(StoreWriter *writer) {
     for (size_t t = 0; t < writer->n_tables; t++) tables[t] = (char *)writer->tables[t].name;
     TRY(h5_put_fixed_texts(writer->name, writer->output.file, "sections", writer->section_names, writer->n_sections));
     TRY(h5_put_fixed_texts(writer->name, writer->output.file, "tables", tables, writer->n_tables));
+    TRY(extra_finish(writer));
     return h5_write_fixed_texts(writer->name, writer->output.file, "genes", writer->genes, writer->n_genes);
 }
 

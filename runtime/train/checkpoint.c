@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "safetensors.h"
+#include "../data/safetensors.h"
 
 static const char form[] = "stm-state-1";
 
@@ -42,8 +42,10 @@ static Status list_tensors(Session *s, bool all, const char *base, SafeEntry **o
         const StmTensor *tensor = &plan->tensor[t];
         if (!is_weight(tensor) && !(all && tensor->kind == STM_STATE)) continue;
         SafeEntry *entry = &entries[count++];
-        *entry = (SafeEntry){
-            .name = tensor->name, .type = tensor->type, .rank = tensor->rank, .data = base + offset_of(s, t)};
+        *entry = (SafeEntry){.name = tensor->name,
+                             .type = element_of(tensor->type),
+                             .rank = tensor->rank,
+                             .data = base + offset_of(s, t)};
         for (int d = 0; d < tensor->rank; d++) entry->shape[d] = extent_of(tensor->dim[d], s->machine->bound);
     }
     *out_entries = entries;
@@ -60,13 +62,13 @@ Status checkpoint_weights(Session *s, const char *path, const RunState *state, c
     snprintf(epoch, sizeof epoch, "%lld", (long long)state->epoch);
     snprintf(step, sizeof step, "%lld", (long long)state->step);
     enum { OWN = 4 };
-    StmPair *metadata = calloc(OWN + labels_n, sizeof *metadata);
+    SafePair *metadata = calloc(OWN + labels_n, sizeof *metadata);
     if (!metadata) return status_make(STATUS_NO_MEMORY, "no memory for a checkpoint");
-    metadata[0] = (StmPair){"program", s->plan->name};
-    metadata[1] = (StmPair){"stmc", s->plan->version};
-    metadata[2] = (StmPair){"epoch", epoch};
-    metadata[3] = (StmPair){"step", step};
-    for (size_t i = 0; i < labels_n; i++) metadata[OWN + i] = labels[i];
+    metadata[0] = (SafePair){"program", s->plan->name};
+    metadata[1] = (SafePair){"stmc", s->plan->version};
+    metadata[2] = (SafePair){"epoch", epoch};
+    metadata[3] = (SafePair){"step", step};
+    for (size_t i = 0; i < labels_n; i++) metadata[OWN + i] = (SafePair){labels[i].name, labels[i].value};
     Status status = list_tensors(s, false, copy ? copy : s->machine->persistent, &entries, &count);
     if (status == STATUS_OK) status = safetensors_write(path, entries, count, metadata, OWN + labels_n);
     free(entries);
@@ -137,14 +139,15 @@ Status checkpoint_state(Session *s, const char *path, const RunState *state, con
     size_t count = 0, pairs = 0;
     char text[COUNTERS][COUNTER_TEXT];
     TRY(machine_pull(s->machine));
-    StmPair *metadata = calloc(COUNTERS + 2 + identity->count, sizeof *metadata);
+    SafePair *metadata = calloc(COUNTERS + 2 + identity->count, sizeof *metadata);
     if (!metadata) return status_make(STATUS_NO_MEMORY, "no memory for a checkpoint");
-    metadata[pairs++] = (StmPair){"format", form};
+    metadata[pairs++] = (SafePair){"format", form};
     for (size_t i = 0; i < COUNTERS; i++) {
         counter_write(&counters[i], state, text[i]);
-        metadata[pairs++] = (StmPair){counters[i].name, text[i]};
+        metadata[pairs++] = (SafePair){counters[i].name, text[i]};
     }
-    for (size_t i = 0; i < identity->count; i++) metadata[pairs++] = identity->pair[i];
+    for (size_t i = 0; i < identity->count; i++)
+        metadata[pairs++] = (SafePair){identity->pair[i].name, identity->pair[i].value};
     Status status = list_tensors(s, true, s->machine->persistent, &entries, &count);
     if (status == STATUS_OK) status = safetensors_write(path, entries, count, metadata, pairs);
     free(entries);
@@ -189,12 +192,11 @@ static Status restore(Session *s, const SafeFile *file, const RunIdentity *ident
             if (tensor->kind != STM_PARAM && tensor->kind != STM_STATE) continue;
             const SafeTensor *found = safetensors_find(file, tensor->name);
             if (pass) {
-                TRY(safetensors_read(file, found, tensor->type, s->machine->block[t]));
+                TRY(safetensors_read(file, found, element_of(tensor->type), s->machine->block[t]));
                 continue;
             }
-            bool same = found && found->rank == tensor->rank &&
-                        safe_type_size(found->type) == type_size(tensor->type) &&
-                        safetensors_convertible(found->type, tensor->type);
+            bool same = found && found->rank == tensor->rank && element_size(found->type) == type_size(tensor->type) &&
+                        safetensors_convertible(found->type, element_of(tensor->type));
             for (int d = 0; same && d < tensor->rank; d++)
                 same = found->shape[d] == extent_of(tensor->dim[d], s->machine->bound);
             if (!same)

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "safetensors.h"
+#include "../data/safetensors.h"
 
 // The dynamic axis in front of the inputs that come from the store. Several different ones cannot be fed row
 // by row.
@@ -206,6 +206,18 @@ static void close_list(Text *text, int64_t count) {
     if (count > LISTED) text_printf(text, "\n    and %lld more", (long long)(count - LISTED));
 }
 
+ElementType element_of(StmType type) {
+    switch (type) {
+    case STM_F32: return ELEMENT_F32;
+    case STM_F64: return ELEMENT_F64;
+    case STM_I32: return ELEMENT_I32;
+    case STM_I64: return ELEMENT_I64;
+    case STM_BOOL: return ELEMENT_BOOL;
+    case STM_BF16: return ELEMENT_BF16;
+    default: return ELEMENT_U8;
+    }
+}
+
 static void check_missing(const Session *s, const SafeFile *file, Text *text) {
     int64_t missing = 0, misshapen = 0;
     for (int t = 0; t < s->plan->tensors; t++) {
@@ -224,10 +236,10 @@ static void check_missing(const Session *s, const SafeFile *file, Text *text) {
             shape[d] = extent_of(tensor->dim[d], s->machine->bound);
             same = same && shape[d] == found->shape[d];
         }
-        if ((same && safetensors_convertible(found->type, tensor->type)) ||
+        if ((same && safetensors_convertible(found->type, element_of(tensor->type))) ||
             !room_for(text, &misshapen, "of another shape or type"))
             continue;
-        text_printf(text, "\n    %s: file %s ", tensor->name, safe_type_name(found->type));
+        text_printf(text, "\n    %s: file %s ", tensor->name, element_name(found->type));
         shape_list(text, found->rank, found->shape);
         text_printf(text, ", program %s ", type_name(tensor->type));
         shape_list(text, tensor->rank, shape);
@@ -290,7 +302,7 @@ Status weights_load(Session *session, const char *path) {
         const StmTensor *tensor = &session->plan->tensor[t];
         if (!is_weight(tensor)) continue;
         const SafeTensor *found = safetensors_find(&file, tensor->name);
-        status = safetensors_read(&file, found, tensor->type, session->machine->block[t]);
+        status = safetensors_read(&file, found, element_of(tensor->type), session->machine->block[t]);
     }
     if (status == STATUS_OK) status = machine_push(session->machine);
     if (status == STATUS_OK) status = adopt_settings(session, &file);

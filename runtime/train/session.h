@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/arena.h"
+#include "../data/element.h"
 #include "../device/gpu.h"
 #include "../program/machine.h"
 
@@ -60,4 +61,5 @@ int64_t session_parameters(const Session *session);
 // surplus and misshapen tensors are all listed, and nothing is loaded when there are any. Settings that the
 // command line leaves open take the values that the weights were trained with.
 bool is_weight(const StmTensor *tensor);
+ElementType element_of(StmType type); // as files of weights name it
 MUST_USE Status weights_load(Session *session, const char *path);

@@ -43,15 +43,29 @@ check "SIGTERM says how to go on" grep -Eq 'resume|best:' out
 for file in last best state; do
     check "after SIGTERM the same $file" cmp whole/$file.safetensors stopped/$file.safetensors
 done
-for round in 1 2 3 4 5; do
+# Killed at random instants of its whole life: the store is whole or was never there, and one that was there before
+# stays as it was.
+begun=$(date +%s%N)
+./tiny prepare --from tissue --out whole.h5 >out 2>&1
+lasts=$((($(date +%s%N) - begun) / 1000000)) # ms
+before=0 after=0
+for round in $(seq 24); do
+    if [ $((round % 2)) -eq 0 ]; then echo "the old one" >killed.h5; fi
     ./tiny prepare --from tissue --out killed.h5 >out 2>&1 &
-    sleep 0.00$((RANDOM % 9))
+    sleep "$(awk -v ms=$lasts -v r=$RANDOM 'BEGIN { printf "%.4f", 1.1 * ms * r / 32768 / 1000 }')"
     kill -9 $! 2>/dev/null
     wait $! 2>/dev/null
-    if [ -e killed.h5 ]; then check "a killed prepare leaves a whole store or none" cmp t.h5 killed.h5; \
-        else ok; fi
+    if cmp -s t.h5 killed.h5; then after=$((after + 1)) && ok
+    elif [ $((round % 2)) -eq 0 ]; then
+        before=$((before + 1))
+        check "a killed prepare leaves the old store" grep -qx "the old one" killed.h5
+    else
+        before=$((before + 1))
+        check "a killed prepare leaves no store" test ! -e killed.h5
+    fi
     rm -f killed.h5 .killed* killed*
 done
+echo "prepare of $lasts ms killed 24 times: $before before the store was there, $after after"
 
 # ---- original data
 # damaged NAME PATTERN COMMANDS: prepare from a copy of the tissue that COMMANDS (run inside it) have changed

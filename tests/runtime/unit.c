@@ -14,7 +14,7 @@
 #include "../../runtime/core/random.h"
 #include "../../runtime/program/machine.h"
 #include "../../runtime/report/events.h"
-#include "../../runtime/train/safetensors.h"
+#include "../../runtime/data/safetensors.h"
 #include "linear.c" // a plan and kernels to work on
 
 static int passed, failed;
@@ -230,24 +230,24 @@ static void test_safetensors(const char *path) {
     float a[6] = {1, 2, 3, 4, 5, NAN}, b[6];
     int64_t n = 77, back = 0;
     uint8_t bytes[3] = {1, 2, 3};
-    SafeEntry entries[] = {{"odd", STM_U8, 1, {3}, bytes},
-                           {"w \"x\"", STM_F32, 2, {2, 3}, a},
-                           {"n", STM_I64, 0, {0}, &n},
-                           {"none", STM_F32, 1, {0}, a}};
-    StmPair pairs[] = {{"epoch", "3"}, {"text", "a\nb\xc3\xa9"}};
+    SafeEntry entries[] = {{"odd", ELEMENT_U8, 1, {3}, bytes},
+                           {"w \"x\"", ELEMENT_F32, 2, {2, 3}, a},
+                           {"n", ELEMENT_I64, 0, {0}, &n},
+                           {"none", ELEMENT_F32, 1, {0}, a}};
+    SafePair pairs[] = {{"epoch", "3"}, {"text", "a\nb\xc3\xa9"}};
     SafeFile file = {0};
     bool good = works(safetensors_write(path, entries, 4, pairs, 2)) && works(safetensors_open(path, &file));
     expect(good, "safetensors: write and open");
     if (!good) return;
     const SafeTensor *w = safetensors_find(&file, "w \"x\""), *c = safetensors_find(&file, "n");
-    expect(w && w->rank == 2 && w->shape[1] == 3 && works(safetensors_read(&file, w, STM_F32, b)) &&
+    expect(w && w->rank == 2 && w->shape[1] == 3 && works(safetensors_read(&file, w, ELEMENT_F32, b)) &&
                memcmp(a, b, sizeof a) == 0,
            "safetensors: the same bits");
-    expect(c && works(safetensors_read(&file, c, STM_I64, &back)) && back == 77, "safetensors: i64");
+    expect(c && works(safetensors_read(&file, c, ELEMENT_I64, &back)) && back == 77, "safetensors: i64");
     expect(file.data_start % 64 == 0 && w && w->begin % 4 == 0 && c->begin % 8 == 0, "safetensors: alignment");
     expect(strcmp(safetensors_metadata(&file, "text"), "a\nb\xc3\xa9") == 0 && !safetensors_find(&file, "m"),
            "safetensors: metadata");
-    expect(refuses(safetensors_read(&file, c, STM_F32, b), "cannot be read as"), "safetensors: wrong type");
+    expect(refuses(safetensors_read(&file, w, ELEMENT_I64, &back), "cannot be read as"), "safetensors: wrong type");
     safetensors_close(&file);
 
     char *data = NULL;
@@ -310,8 +310,8 @@ static void test_safetensors(const char *path) {
     memcpy(block + 8 + strlen(header), halves, 10);
     status_drop(file_write_atomic(path, block, 8 + strlen(header) + 10));
     float h[4], bf;
-    good = works(safetensors_open(path, &file)) && works(safetensors_read(&file, &file.tensor[0], STM_F32, h)) &&
-           works(safetensors_read(&file, &file.tensor[1], STM_F32, &bf));
+    good = works(safetensors_open(path, &file)) && works(safetensors_read(&file, &file.tensor[0], ELEMENT_F32, h)) &&
+           works(safetensors_read(&file, &file.tensor[1], ELEMENT_F32, &bf));
     expect(good && h[0] == 1.5f && h[1] == -2.0f && h[2] == 0x1p-24f && isinf(h[3]) && bf == 1.5f,
            "safetensors: f16 and bf16");
     if (good) safetensors_close(&file);
