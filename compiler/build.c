@@ -209,11 +209,13 @@ static int emit_modules(const Build *b, const CudaSources *sources, bool ptx) {
 static int cuda_code(Build *b) {
     const BuildOptions *o = b->o;
     const KernelProgram *k = b->kernels;
-    bool *table = NEW_ARRAY(b->arena, bool, k->kernel.count + 1);
     if (o->compute == STM_COMPUTE_BF16) {
         k = narrow_program(k);
         verify_kernels(b, k, "narrow");
     }
+    k = bias_gradients(k, cuda_takes_bias_gradient, cuda_unit(b->arena, k->program, o->compute));
+    verify_kernels(b, k, "bias_gradient");
+    bool *table = NEW_ARRAY(b->arena, bool, k->kernel.count + 1);
     k = batch_calls(k, table);
     passed(b->clock, "cuda kernels");
     int count = k->kernel.count;

@@ -467,6 +467,36 @@ static const char *check_stage(Verifier *v, const Stage *s) {
     return NULL;
 }
 
+int kernel_bias_gradient(const Kernel *k) {
+    for (int s = 1; k->kind == KERNEL_CONTRACTION && s < k->stage.count; s++)
+        if (k->stage.at[s].reduce != REDUCE_NONE) return s;
+    return -1;
+}
+
+// A later stage of a contraction that reduces: the sum of one operand, in full, over all variables that stage 0
+// reduces, for each value of one M or N variable.
+static const char *check_bias_gradient(const Verifier *v, const Stage *s) {
+    const Kernel *k = v->k;
+    const Stage *first = &k->stage.at[0];
+    const Expr *product = first->value, *e = s->value;
+    int var;
+    if (s->reduce != REDUCE_SUM || s->free != 1 || s->accumulate || v->stage != kernel_bias_gradient(k))
+        return broken(v, "a contraction reduces again");
+    if (s->dest < 0 || s->rank != 1 || !position_is_var(&s->target[0], &var) || var != s->var[0] ||
+        k->buffer.at[s->dest].type != T_REAL)
+        return broken(v, "a sum of an operand is not stored as a vector");
+    if (k->role[var] != ROLE_M && k->role[var] != ROLE_N) return broken(v, "a sum of an operand has another role");
+    if (product->op != OP_MUL || (e != product->arg[0] && e != product->arg[1]) || e->op != OP_READ || e->tensor < 0)
+        return broken(v, "what is summed again is no operand");
+    bool same = s->vars - s->free == first->vars - first->free && e->rank == s->vars;
+    for (int i = s->free; i < s->vars && same; i++) {
+        same = false;
+        for (int j = first->free; j < first->vars; j++) same = same || s->var[i] == first->var[j];
+    }
+    for (int d = 0; d < e->rank && same; d++) same = position_is_var(&e->position[d], &var);
+    return same ? NULL : broken(v, "an operand is not summed over what the contraction sums");
+}
+
 const char *kernel_verify(const Kernel *k, const Program *p) {
     Arena *scratch = arena_new(); // the walk's tables; messages live on the program's arena
     Verifier v = {.k = k, .p = p, .stage = -1, .graph = {.arena = scratch}};
@@ -510,6 +540,8 @@ const char *kernel_verify(const Kernel *k, const Program *p) {
     for (int s = 0; s < k->stage.count && !wrong; s++) {
         v.stage = s;
         wrong = check_stage(&v, &k->stage.at[s]);
+        if (!wrong && s > 0 && k->kind == KERNEL_CONTRACTION && k->stage.at[s].reduce != REDUCE_NONE)
+            wrong = check_bias_gradient(&v, &k->stage.at[s]);
     }
     v.stage = -1;
     if (!wrong && (k->lane >= k->vars || k->split >= k->vars)) wrong = broken(&v, "the schedule names no variable");

@@ -72,6 +72,8 @@ typedef struct Kernel {
 
 void kernel_print(const Kernel *k, const Program *p, Text *out);
 const char *kernel_verify(const Kernel *k, const Program *p);
+// The stage of a contraction that sums one of its operands over the reduced variables (spec/kernels.md), or -1.
+int kernel_bias_gradient(const Kernel *k);
 uint64_t kernel_hash(const Kernel *k); // structure only: names, spans and origin do not count
 
 #endif

@@ -49,6 +49,12 @@ void schedule_kernels(KernelProgram *k);
 // passes.
 KernelProgram *narrow_program(const KernelProgram *k);
 
+// ---- bias_gradient.c: requires scheduled kernels, before pass/batch.c; leaves a copy in which contractions also sum one
+// of their operands (kernel_bias_gradient) where the job needs that sum and `fits` says that the target can do it so.
+// Kernels, calls and table of tensors are its own, `k` and its program stay as they are.
+typedef bool BiasGradientFits(void *context, const Kernel *k);
+KernelProgram *bias_gradients(const KernelProgram *k, BiasGradientFits *fits, void *context);
+
 // ---- batch.c: requires scheduled kernels; leaves a copy in which independent small calls of one kernel are one call
 // with several runs. table[id] says which kernels are called that way (always then). The original is unchanged.
 KernelProgram *batch_calls(const KernelProgram *k, bool *table);

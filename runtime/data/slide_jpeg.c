@@ -73,8 +73,8 @@ static Status row_room(JpegTiles *tiles, size_t bytes) {
 static Status read_rows(JpegTiles *tiles, const JpegTile *tile, uint8_t *out) {
     struct jpeg_decompress_struct *decoder = &tiles->decoder;
     size_t channels = (size_t)tile->channels, stride = tile->width * channels;
-    size_t width = decoder->output_width, rows = decoder->output_height;
-    if (rows > tile->height) rows = tile->height;
+    const size_t width = decoder->output_width;
+    const size_t rows = decoder->output_height < tile->height ? decoder->output_height : tile->height;
     if (width != tile->width) TRY(row_room(tiles, width * channels));
     if (width < tile->width || rows < tile->height) memset(out, 0, stride * tile->height);
     if (setjmp(tiles->trap.escape)) return damaged(tiles);

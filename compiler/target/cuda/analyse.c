@@ -252,6 +252,7 @@ static bool make_groups(Analysis *g) {
         Operand o = c->operand[0];
         c->operand[0] = c->operand[1];
         c->operand[1] = o;
+        c->gradient_of = 1 - c->gradient_of;
         int n = c->vars[GROUP_M], var[NEST_VARS];
         memcpy(var, c->var[GROUP_M], sizeof var);
         memcpy(c->var[GROUP_M], c->var[GROUP_N], sizeof var);
@@ -275,12 +276,26 @@ int64_t contraction_flops(const Contraction *c) {
     return 2 * c->bound[GROUP_B] * c->bound[GROUP_M] * c->bound[GROUP_N] * c->bound[GROUP_K];
 }
 
+// The sum of an operand is no stage over the results: only a library does it beside the product.
+static const Kernel *take_gradient(Contraction *c, const Kernel *k) {
+    int at = kernel_bias_gradient(k);
+    c->gradient = -1;
+    if (at < 0) return k;
+    Kernel *rest = arena_copy(c->unit->arena, k, sizeof *k);
+    c->gradient = k->stage.at[at].dest;
+    c->gradient_of = k->role[k->stage.at[at].var[0]] == ROLE_N;
+    memset(&rest->stage, 0, sizeof rest->stage);
+    for (int s = 0; s < k->stage.count; s++)
+        if (s != at) vec_push(c->unit->arena, &rest->stage, k->stage.at[s]);
+    return rest;
+}
+
 Contraction *contraction_analyse(CudaUnit *unit, const Kernel *k, const char **why) {
     Contraction *c = NEW(unit->arena, Contraction);
     Analysis g = {.c = c, .arena = unit->arena};
     c->unit = unit;
     c->original = k->buffer.count;
-    c->kernel = derive_outer(unit->arena, k);
+    c->kernel = derive_outer(unit->arena, take_gradient(c, k));
     c->scale = 1;
     static const StmCompute compute_of[PRECISIONS] = {
         [PRECISION_F32] = STM_COMPUTE_F32, [PRECISION_TF32] = STM_COMPUTE_TF32, [PRECISION_BF16] = STM_COMPUTE_BF16};

@@ -12,8 +12,18 @@ const char *contraction_lower(CudaUnit *unit, const Kernel *k, const Contraction
     if (!c) return NULL;
     c->policy = policy;
     if (policy->matmul && contraction_matmul(c, out, &library)) return NULL;
-    contraction_instance(c, out, why);
+    if (c->gradient >= 0) *why = "an instance does not sum an operand";
+    else contraction_instance(c, out, why);
     return NULL;
+}
+
+bool cuda_takes_bias_gradient(void *unit, const Kernel *k) {
+    const char *why = NULL;
+    KernelCode code;
+    Contraction *c = contraction_analyse(unit, k, &why);
+    if (!c) return false;
+    c->policy = &contraction_default;
+    return contraction_matmul(c, &code, &why);
 }
 
 const char *cuda_lower_contraction(CudaUnit *unit, const Kernel *k, KernelCode *out, const char **why) {

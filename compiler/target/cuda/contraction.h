@@ -63,10 +63,11 @@ typedef struct Contraction {
     double scale;                             // of the sums
     int vars[GROUPS], var[GROUPS][NEST_VARS]; // outermost first
     Group group[NEST_VARS];
-    Mono extent[GROUPS];   // product; axes > 1 only in B and K
-    int64_t bound[GROUPS]; // at the bounds
-    int out;               // the stage that stores the main result
-    const char *out_why;   // what keeps its place from being a sum of strides, or NULL
+    Mono extent[GROUPS];       // product; axes > 1 only in B and K
+    int64_t bound[GROUPS];     // at the bounds
+    int gradient, gradient_of; // buffer that takes the sum over K of operand 0 or 1 (kernel_bias_gradient), or -1
+    int out;                   // the stage that stores the main result
+    const char *out_why;       // what keeps its place from being a sum of strides, or NULL
     Access out_at;
 } Contraction;
 

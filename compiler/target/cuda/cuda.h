@@ -36,6 +36,10 @@ CudaUnit *cuda_unit(Arena *arena, const Program *p, StmCompute compute);
 // `table`: the kernel is called in batches (spec/cuda.md); every launch of it takes a table.
 const char *cuda_lower(CudaUnit *unit, const Kernel *k, bool table, KernelCode *out);
 
+// Is this contraction, which also sums an operand (kernel_bias_gradient), one matmul? A BiasGradientFits of a unit with
+// the program's extents; makes no function.
+bool cuda_takes_bias_gradient(void *unit, const Kernel *k);
+
 // The function of this text, in which every `@` stands for the function's name. New or shared. The text may begin with
 // lines `#include "x.cuh"` for headers of kernels/ beside prelude.cuh, which every module has. The result is good until
 // the next function is made; its name and text as long as the unit.

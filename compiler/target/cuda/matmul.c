@@ -248,6 +248,21 @@ static bool same_place(const Contraction *c, const Stage *other) {
     return c->kernel->buffer.at[other->dest].type == c->kernel->buffer.at[c->kernel->stage.at[c->out].dest].type;
 }
 
+// The library sums an operand beside a plain product, in f32.
+static bool gradient_fits(Making *g) {
+    const Contraction *c = g->c;
+    bool f32 = c->compute == STM_COMPUTE_F32 || c->compute == STM_COMPUTE_TF32;
+    for (int i = 0; i < 2; i++) f32 = f32 && c->operand[i].type == T_REAL;
+    f32 = f32 && c->kernel->buffer.at[c->kernel->stage.at[c->out].dest].type == T_REAL;
+    if (!f32) return refuse(g, "a sum of an operand is formed in f32 only");
+    if (g->m->epilogue != STM_EPILOGUE_NONE) return refuse(g, "there is another epilogue beside the sum of an operand");
+    if (c->vars[GROUP_B]) return refuse(g, "an operand of a batch of matrices is summed");
+    if (c->vars[c->gradient_of ? GROUP_N : GROUP_M] != 1) return refuse(g, "the sum of an operand is one number");
+    g->m->epilogue = c->gradient_of ? STM_EPILOGUE_BGRAD_B : STM_EPILOGUE_BGRAD_A;
+    g->m->bias = c->gradient;
+    return true;
+}
+
 static bool epilogue_of(Making *g) {
     const Contraction *c = g->c;
     const Kernel *k = c->kernel;
@@ -341,8 +356,8 @@ bool contraction_matmul(Contraction *c, KernelCode *out, const char **why) {
     const Operand before[2] = {c->operand[0], c->operand[1]};
     memset(out, 0, sizeof *out);
     *m = (StmMatmul){.compute = c->compute, .bias = -1, .aux = -1, .d = store->dest};
-    bool fits = worth_it(&g) && single_strides(&g) && epilogue_of(&g) && same_types(&g, out) &&
-                constant_base(&g, &c->operand[0].at, &m->offset_a) &&
+    bool fits = worth_it(&g) && single_strides(&g) && epilogue_of(&g) && (c->gradient < 0 || gradient_fits(&g)) &&
+                same_types(&g, out) && constant_base(&g, &c->operand[0].at, &m->offset_a) &&
                 constant_base(&g, &c->operand[1].at, &m->offset_b) && constant_base(&g, &c->out_at, &m->offset_d) &&
                 matrix_of(&g, c->operand[0].at.stride, GROUP_M, GROUP_K, &a) &&
                 matrix_of(&g, c->operand[1].at.stride, GROUP_K, GROUP_N, &b) &&
