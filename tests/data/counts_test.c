@@ -261,9 +261,9 @@ static void make_large(const char *path, size_t rows, size_t columns, size_t eac
     CHECK_OK(h5_write(path, x, "indptr", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, starts, start, (H5Layout){0}));
     for (int i = 0; i < 2; i++) {
         size_t count = i ? columns : rows;
-        char **names = malloc(count * sizeof *names), *text = malloc(count * 8);
+        char **names = malloc(count * sizeof *names), *text = malloc(count * 24);
         hid_t group = -1;
-        for (size_t k = 0; k < count; k++) snprintf(names[k] = text + 8 * k, 8, "%c%zu", i ? 'g' : 's', k);
+        for (size_t k = 0; k < count; k++) snprintf(names[k] = text + 24 * k, 24, "%c%zu", i ? 'g' : 's', k);
         CHECK_OK(h5_group_create(path, file, i ? "var" : "obs", &group));
         CHECK_OK(h5_put_text(path, group, "_index", "_index"));
         CHECK_OK(h5_write_fixed_texts(path, group, "_index", names, count));
