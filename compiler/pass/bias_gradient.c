@@ -280,6 +280,19 @@ static void join(Bias *g, JobCalls *calls, const Pair *pair, Kernel *made, const
     }
 }
 
+// Does the call's first stage read what the product reads? Settles nearly all pairs.
+static bool reads_operand(const KernelCall *product, const KernelCall *call) {
+    const Expr *e = call->kernel->stage.at[0].value, *both = product->kernel->stage.at[0].value;
+    if (call->kernel->kind != KERNEL_LOOPS || e->op != OP_READ || e->tensor < 0) return false;
+    for (int o = 0; o < 2; o++) {
+        const Expr *operand = both->arg[o];
+        if (operand->op == OP_READ && operand->tensor >= 0 &&
+            product->tensor[operand->tensor] == call->tensor[e->tensor])
+            return true;
+    }
+    return false;
+}
+
 // Joins one reduction to the product, if there is one.
 static bool join_one(Bias *g, JobCalls *calls, int product, const int *root) {
     const KernelCall *x = &calls->call.at[product];
@@ -288,7 +301,7 @@ static bool join_one(Bias *g, JobCalls *calls, int product, const int *root) {
     if (kernel_bias_gradient(k) >= 0) return false;
     for (int c = 0; c < calls->call.count; c++) {
         const KernelCall *r = &calls->call.at[c];
-        const Expr *sum = r->kernel->kind == KERNEL_LOOPS ? summed(g->arena, r) : NULL;
+        const Expr *sum = reads_operand(x, r) ? summed(g->arena, r) : NULL;
         for (int o = 0; o < 2 && sum != NULL; o++) {
             Pair pair = {.product = product, .reduce = c, .read = k->stage.at[0].value->arg[o], .var = -1};
             if (!same_sum(x, pair.read, r, sum, &pair.var) || pair.var < 0) continue;
@@ -347,7 +360,7 @@ KernelProgram *bias_gradients(const KernelProgram *from, BiasGradientFits *fits,
         for (int c = 0; c < calls->call.count; c++) {
             if (!join_one(&g, calls, c, root)) continue;
             root = storage_roots(arena, g.program, calls); // there may be a tensor more
-            c = -1;
+            c = c > 1 ? c - 2 : -1;                        // and a call less in front
         }
         for (int c = 0; c < calls->call.count; c++) calls->call.at[c].kernel = kernel_for(&g, calls->call.at[c].kernel);
     }

@@ -19,7 +19,7 @@ enum {
 };
 
 // A new function is worth this much of a kernel's time; a window's checks cost about so much where there is none.
-static const double NEW_SECONDS = 1e-6, NEW_SHARE = 0.12, WIDE_COST = 1.05;
+static const double NEW_SECONDS = 3e-6, NEW_SHARE = 0.25, WIDE_COST = 1.05;
 
 typedef struct Tile {
     int math; // of StmCompute
