@@ -98,19 +98,6 @@ static Expr *rewrite(Rewrite *r, const Expr *e) {
     return copy;
 }
 
-// A copy of k with vectors of its own.
-static Kernel *copy_kernel(Arena *arena, const Kernel *k) {
-    Kernel *copy = NEW(arena, Kernel);
-    *copy = *k;
-    memset(&copy->buffer, 0, sizeof copy->buffer);
-    memset(&copy->local, 0, sizeof copy->local);
-    memset(&copy->stage, 0, sizeof copy->stage);
-    for (int i = 0; i < k->buffer.count; i++) vec_push(arena, &copy->buffer, k->buffer.at[i]);
-    for (int i = 0; i < k->local.count; i++) vec_push(arena, &copy->local, k->local.at[i]);
-    for (int i = 0; i < k->stage.count; i++) vec_push(arena, &copy->stage, k->stage.at[i]);
-    return copy;
-}
-
 static void rewrite_stage(Rewrite *r, Stage *stage) {
     for (int i = 0; i < stage->vars; i++) stage->var[i] = r->map[stage->var[i]];
     stage->value = rewrite(r, stage->value);
@@ -176,7 +163,7 @@ const Kernel *derive_outer(Arena *arena, const Kernel *k) {
             if (!reads_own_element(k, stage->value)) return k;
         }
     }
-    Kernel *out = copy_kernel(arena, k);
+    Kernel *out = kernel_copy(arena, k);
     Rewrite r;
     rewrite_init(&r, arena, k);
     for (int i = 0; i < k->local.count; i++) r.scalar[i] = true;
@@ -256,7 +243,7 @@ const Kernel *derive_buffers(Arena *arena, const Kernel *k, int64_t elements) {
         const KernelLocal *l = &k->local.at[i];
         if (local_elements(l) >= 0 && !large[i]) continue;
         if (local_rank_as_buffer(k, l) > MAX_RANK) continue;
-        if (!out) out = copy_kernel(arena, k);
+        if (!out) out = kernel_copy(arena, k);
         KernelBuffer b = local_as_buffer(k, l);
         r.buffer[i] = out->buffer.count;
         vec_push(arena, &out->buffer, b);
@@ -273,7 +260,7 @@ void derive_split(Arena *arena, const Kernel *k, uint64_t stages, int chunks, Ke
     Rewrite r;
     rewrite_init(&r, arena, k);
     for (int v = 0; v < k->vars; v++) r.map[v] = v + 1;
-    Kernel *a = copy_kernel(arena, k), *b = copy_kernel(arena, k);
+    Kernel *a = kernel_copy(arena, k), *b = kernel_copy(arena, k);
     a->vars = b->vars = k->vars + 1;
     EXPECT(a->vars <= 2 * MAX_VARS);
     a->outer = k->outer + 1;
@@ -358,7 +345,7 @@ static void mark_written(Kernel *k) {
 bool derive_cut(Arena *arena, const Kernel *k, int at, Kernel **head, Kernel **rest) {
     Rewrite r;
     rewrite_init(&r, arena, k);
-    Kernel *all = copy_kernel(arena, k);
+    Kernel *all = kernel_copy(arena, k);
     for (int i = 0; i < k->local.count; i++) {
         const KernelLocal *l = &k->local.at[i];
         if (!crosses(k, i, at)) continue;
@@ -371,7 +358,7 @@ bool derive_cut(Arena *arena, const Kernel *k, int at, Kernel **head, Kernel **r
     for (int i = 0; i < all->local.count; i++)
         if (r.buffer[i] >= 0) all->local.at[i].rank = 0;
     *head = all;
-    *rest = copy_kernel(arena, all);
+    *rest = kernel_copy(arena, all);
     (*head)->stage.count = at;
     (*rest)->stage.at += at;
     (*rest)->stage.count -= at;

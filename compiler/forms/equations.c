@@ -19,6 +19,12 @@ typedef struct ExprTable {
     uint32_t count, room;
 } ExprTable;
 
+const char *const op_text[OP_COUNT] = {
+#define X(name, text, arity, result, differentiable) text,
+    SCALAR_OPS(X)
+#undef X
+};
+
 static const char result_rule[OP_COUNT] = {
 #define X(name, text, arity, result, differentiable) #result[0],
     SCALAR_OPS(X)

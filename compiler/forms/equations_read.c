@@ -9,11 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const op_text[OP_COUNT] = {
-#define X(name, text, arity, result, differentiable) text,
-    SCALAR_OPS(X)
-#undef X
-};
 static const int8_t op_arity[OP_COUNT] = {
 #define X(name, text, arity, result, differentiable) arity,
     SCALAR_OPS(X)

@@ -6,11 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const op_text[OP_COUNT] = {
-#define X(name, text, arity, result, differentiable) text,
-    SCALAR_OPS(X)
-#undef X
-};
 static const char *const kind_text[] = {"input", "scalar", "param", "state", "temp"};
 static const char *const reduce_text[] = {"", "sum", "max", "min", "prod", "argmax", "argmin"};
 

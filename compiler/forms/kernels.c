@@ -6,11 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-static const char *const op_text[OP_COUNT] = {
-#define X(name, text, arity, result, differentiable) text,
-    SCALAR_OPS(X)
-#undef X
-};
 static const int op_arity[OP_COUNT] = {
 #define X(name, text, arity, result, differentiable) arity,
     SCALAR_OPS(X)
@@ -588,6 +583,18 @@ static uint64_t hash_node(const Graph *g, const Expr *e) {
     if (e->op == OP_RANDOM) h = mix_extent(mix(h, e->place), e->extent);
     if (e->op == OP_READ) h = hash_place(g, h, e->tensor, e->rank, e->position);
     return h;
+}
+
+Kernel *kernel_copy(Arena *arena, const Kernel *k) {
+    Kernel *copy = NEW(arena, Kernel);
+    *copy = *k;
+    memset(&copy->buffer, 0, sizeof copy->buffer);
+    memset(&copy->local, 0, sizeof copy->local);
+    memset(&copy->stage, 0, sizeof copy->stage);
+    for (int i = 0; i < k->buffer.count; i++) vec_push(arena, &copy->buffer, k->buffer.at[i]);
+    for (int i = 0; i < k->local.count; i++) vec_push(arena, &copy->local, k->local.at[i]);
+    for (int i = 0; i < k->stage.count; i++) vec_push(arena, &copy->stage, k->stage.at[i]);
+    return copy;
 }
 
 uint64_t kernel_hash(const Kernel *k) {

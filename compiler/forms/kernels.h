@@ -68,12 +68,14 @@ typedef struct Kernel {
     Role role[2 * MAX_VARS]; // KERNEL_CONTRACTION
     const char *origin;      // module path of the first equation, for profiles
     int64_t flops;           // per call at the bound extents, step extents counting as 1; for `bench` and schedules
+    uint64_t hash;           // of kernel_hash, when program_kernel took it
 } Kernel;
 
 void kernel_print(const Kernel *k, const Program *p, Text *out);
 const char *kernel_verify(const Kernel *k, const Program *p);
 // The stage of a contraction that sums one of its operands over the reduced variables (spec/kernels.md), or -1.
 int kernel_bias_gradient(const Kernel *k);
+Kernel *kernel_copy(Arena *arena, const Kernel *k); // with vectors of its own; expressions are shared
 uint64_t kernel_hash(const Kernel *k); // structure only: names, spans and origin do not count
 
 #endif

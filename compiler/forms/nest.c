@@ -1,6 +1,7 @@
 // See nest.h.
 #include "forms/nest.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { DYNAMIC_BOUND = 64, STEP_BOUND = 65536 };
@@ -423,6 +424,76 @@ bool nest_collision_free(const Kernel *k, int var) {
         for (int d = 0; d < stage->rank; d++) found = found || (position_is_var(&stage->target[d], &v) && v == var);
         if (!found) return false;
     }
+    return true;
+}
+
+// ---- order of loops
+typedef struct Sort {
+    int var;
+    double key;
+} Sort;
+
+static int by_key(const void *a, const void *b) {
+    const Sort *x = a, *y = b;
+    if (x->key != y->key) return x->key > y->key ? -1 : 1;
+    return x->var - y->var;
+}
+
+static double access_key(const Nest *nest, int tensor, int rank, const Position *position, int var) {
+    Mono m = {0};
+    int kind = access_stride(nest, tensor, rank, position, var, &m);
+    if (kind == 0) return 0;
+    if (kind == 2) return 0.5;
+    double v = (double)mono_bound(nest->program, m);
+    return v < 0 ? -v : v;
+}
+
+// Stride in the destination when it occurs there, else in the read that is largest.
+static double order_key(const Nest *nest, const Stage *stage, int var) {
+    double key = stage->dest >= 0 ? access_key(nest, stage->dest, stage->rank, stage->target, var) : 0;
+    if (key > 0) return key;
+    double best = -1;
+    for (int id = 0; id < nest->exprs; id++) {
+        const Expr *e = nest->expr[id].expr;
+        if (e->op != OP_READ || e->tensor < 0) continue;
+        double k = access_key(nest, e->tensor, e->rank, e->position, var), size = 1;
+        for (int d = 0; d < e->rank; d++)
+            size *= (double)mono_bound(nest->program, mono_extent(nest->kernel->buffer.at[e->tensor].dim[d]));
+        if (k > 0 && size > best) best = size, key = k;
+    }
+    return key;
+}
+
+int nest_sort(const Nest *nest, const Stage *stage, const int *from, int count, int skip, bool keep, int *to) {
+    Sort sort[NEST_VARS];
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        if (nest->var[from[i]].gone || from[i] == skip) continue;
+        sort[n].var = from[i];
+        sort[n].key = keep ? -i : order_key(nest, stage, from[i]);
+        n++;
+    }
+    qsort(sort, (size_t)n, sizeof *sort, by_key);
+    for (int i = 0; i < n; i++) to[i] = sort[i].var;
+    return n;
+}
+
+// ---- products
+bool product_factors(Arena *arena, Expr *e, double *scale, Factors *out) {
+    if (e->type != T_REAL) return false;
+    switch (e->op) {
+    case OP_CONST: *scale *= e->number; return true;
+    case OP_NEG: *scale = -*scale; return product_factors(arena, e->arg[0], scale, out);
+    case OP_MUL: return product_factors(arena, e->arg[0], scale, out) && product_factors(arena, e->arg[1], scale, out);
+    case OP_DIV:
+        if (e->arg[1]->op == OP_CONST && e->arg[1]->number != 0) {
+            *scale /= e->arg[1]->number;
+            return product_factors(arena, e->arg[0], scale, out);
+        }
+        break;
+    default: break;
+    }
+    vec_push(arena, out, e);
     return true;
 }
 

@@ -73,7 +73,13 @@ bool position_uses(const Nest *nest, const Position *x, int var);       // not t
 int access_stride(const Nest *nest, int tensor, int rank, const Position *position, int var, Mono *stride);
 // Row-major number that RANDOM is keyed by, as strides over variables: false when the stage has none.
 bool random_stride(const Nest *nest, const Stage *stage, int var, Mono *stride);
+// The factors of a product, with its constants and signs multiplied into *scale; false: one is not real.
+typedef VEC(Expr *) Factors;
+bool product_factors(Arena *arena, Expr *e, double *scale, Factors *out);
 int nest_group(const Kernel *k, const Stage *stage, int var); // 0 absent, 1 outer, 2 free, 3 reduced
+// The variables of from[0..count) that are walked (not gone, not `skip`), outermost first in storage: by their stride
+// in the stage's destination, else in the largest read. `keep`: in the order given. Returns how many.
+int nest_sort(const Nest *nest, const Stage *stage, const int *from, int count, int skip, bool keep, int *to);
 // Two iterations that differ in `var` never write the same element of an accumulated tensor.
 bool nest_collision_free(const Kernel *k, int var);
 

@@ -69,4 +69,6 @@ typedef enum ScalarOp {
         OP_COUNT
 } ScalarOp;
 
+extern const char *const op_text[OP_COUNT]; // "add"; equations.c
+
 #endif

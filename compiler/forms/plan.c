@@ -4,6 +4,26 @@
 #include <ctype.h>
 #include <string.h>
 
+Kernel *program_kernel(KernelProgram *k, Kernel *made, const char *kind) {
+    Arena *arena = k->program->arena;
+    made->hash = kernel_hash(made);
+    for (int i = 0; i < k->kernel.count; i++)
+        if (k->kernel.at[i]->hash == made->hash) return k->kernel.at[i];
+    made->id = k->kernel.count;
+    if (kind) made->name = arena_format(arena, "%s_%06x", kind, (unsigned)(made->hash >> 8 & 0xffffff));
+    for (int i = 0; i < k->kernel.count; i++)
+        if (strcmp(k->kernel.at[i]->name, made->name) == 0) {
+            made->name = arena_format(arena, "%s_%d", made->name, made->id);
+            break;
+        }
+    vec_push(arena, &k->kernel, made);
+    return made;
+}
+
+const char *kernel_kind(Arena *arena, const Kernel *k) {
+    return arena_format(arena, "%.*s", (int)strcspn(k->name, "_"), k->name);
+}
+
 int64_t extent_bound(const Program *p, Extent e) {
     if (e.axis < 0 || e.axis >= p->axis.count) return e.count;
     int64_t n = p->axis.at[e.axis].count;
@@ -288,7 +308,7 @@ int64_t plan_arena_bytes(const StmPlan *plan, int number, const int64_t *extent)
             int axis = job->group[g].axis[i];
             if (axis >= 0) value[i] = extent != NULL ? extent[axis] : plan->axis[axis].count;
         }
-        total += job->group[g].bytes * group_units(&job->group[g], value[0], value[1]);
+        total += job->group[g].bytes * stm_group_units(&job->group[g], value[0], value[1]);
     }
     return total;
 }

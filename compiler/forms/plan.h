@@ -36,6 +36,11 @@ typedef struct KernelProgram {
     VEC(JobCalls) job;    // in the order of program->job
 } KernelProgram;
 
+// The program's kernel of this structure: one that it has, or `made`, which becomes its next. `kind`: what its name
+// begins with, the hash follows; NULL: it keeps its name.
+const char *kernel_kind(Arena *arena, const Kernel *k); // the name without its hash
+Kernel *program_kernel(KernelProgram *k, Kernel *made, const char *kind);
+
 // What a target says about a kernel's code, in the words of the plan. Phases run one after the other; a workspace lives
 // while they do.
 enum { CODE_MAX_PHASES = 4, CODE_MAX_WORKSPACES = 8 };
@@ -66,10 +71,6 @@ static inline const Extent *call_extents(const KernelCall *c, int run) { // of o
     return c->batch > 0 ? c->more + run * c->extents : c->extent;
 }
 
-// What a group's bytes are per unit of: 1, an extent, or the product of two rounded up to 64.
-static inline int64_t group_units(const StmGroup *g, int64_t first, int64_t second) {
-    return g->axis[0] >= 0 && g->axis[1] >= 0 ? (first * second + 63) / 64 * 64 : first * second;
-}
 int64_t extent_bound(const Program *p, Extent e);         // value at the plan's bounds; step extents count as 1
 int64_t element_size(const Program *p, ElementType type); // bytes in memory
 const char *element_type_text(const Program *p, ElementType type);

@@ -10,11 +10,6 @@
 
 #include <string.h>
 
-typedef struct Known { // a kernel of the copy by its hash
-    uint64_t hash;
-    Kernel *kernel;
-} Known;
-
 typedef struct Bias {
     const KernelProgram *from;
     KernelProgram *to;
@@ -22,7 +17,6 @@ typedef struct Bias {
     Arena *arena;
     BiasGradientFits *fits;
     void *context;
-    VEC(Known) known;
 } Bias;
 
 typedef struct Pair {
@@ -145,17 +139,6 @@ static KernelBuffer vector_of(Extent e, bool written) {
     return b;
 }
 
-static Kernel *copy_of(Arena *arena, const Kernel *k) {
-    Kernel *copy = arena_copy(arena, k, sizeof *k);
-    memset(&copy->buffer, 0, sizeof copy->buffer);
-    memset(&copy->local, 0, sizeof copy->local);
-    memset(&copy->stage, 0, sizeof copy->stage);
-    for (int i = 0; i < k->buffer.count; i++) vec_push(arena, &copy->buffer, k->buffer.at[i]);
-    for (int i = 0; i < k->local.count; i++) vec_push(arena, &copy->local, k->local.at[i]);
-    for (int i = 0; i < k->stage.count; i++) vec_push(arena, &copy->stage, k->stage.at[i]);
-    return copy;
-}
-
 static Position *own_position(Arena *arena, int var) {
     Position *p = NEW_ARRAY(arena, Position, MAX_RANK);
     p[0] = position_var(var);
@@ -165,7 +148,7 @@ static Position *own_position(Arena *arena, int var) {
 
 // The product that sums its operand as well, into a buffer of its own: the last one.
 static Kernel *product_kernel(Arena *arena, const Kernel *old, const Pair *pair) {
-    Kernel *k = copy_of(arena, old);
+    Kernel *k = kernel_copy(arena, old);
     const Stage *first = &old->stage.at[0];
     Stage s = {.free = 1, .vars = 1, .reduce = REDUCE_SUM, .value = (Expr *)pair->read, .dest = k->buffer.count};
     s.var[0] = pair->var;
@@ -205,7 +188,7 @@ static Expr *rewrite(Rewrite *r, const Expr *e) {
 // a step extent, as pass/fuse_build.c makes of maps: layers of every width share it.
 static Kernel *map_kernel(const Bias *g, const KernelCall *reduce, int buffer, KernelCall *call) {
     Arena *arena = g->arena;
-    Kernel *k = copy_of(arena, reduce->kernel);
+    Kernel *k = kernel_copy(arena, reduce->kernel);
     Extent length = k->var[0].extent, step = {1, g->program->axis.count};
     int64_t elements = extent_bound(g->program, length);
     Rewrite r = {.arena = arena, .buffer = buffer, .local = ~k->stage.at[0].dest, .done = {.arena = arena}};
@@ -316,26 +299,11 @@ static bool join_one(Bias *g, JobCalls *calls, int product, const int *root) {
     return false;
 }
 
-// The copy's kernel of this structure.
+// The copy's kernel of this structure; one that the original lacks gets a name of its own.
 static Kernel *kernel_for(Bias *g, const Kernel *old) {
-    uint64_t hash = kernel_hash(old);
-    for (int i = 0; i < g->known.count; i++)
-        if (g->known.at[i].hash == hash) return g->known.at[i].kernel;
-    Kernel *k = arena_copy(g->arena, old, sizeof *old);
-    bool changed = true;
-    for (int i = 0; i < g->from->kernel.count && changed; i++) changed = g->from->kernel.at[i] != old;
-    k->id = g->to->kernel.count;
-    if (changed)
-        k->name = arena_format(g->arena, "%.*s_%06x", (int)strcspn(old->name, "_"), old->name,
-                               (unsigned)(hash >> 8 & 0xffffff));
-    for (int i = 0; i < g->to->kernel.count; i++)
-        if (strcmp(g->to->kernel.at[i]->name, k->name) == 0) {
-            k->name = arena_format(g->arena, "%s_%d", k->name, k->id);
-            break;
-        }
-    vec_push(g->arena, &g->to->kernel, k);
-    vec_push(g->arena, &g->known, ((Known){hash, k}));
-    return k;
+    bool made = true;
+    for (int i = 0; i < g->from->kernel.count && made; i++) made = g->from->kernel.at[i] != old;
+    return program_kernel(g->to, arena_copy(g->arena, old, sizeof *old), made ? kernel_kind(g->arena, old) : NULL);
 }
 
 KernelProgram *bias_gradients(const KernelProgram *from, BiasGradientFits *fits, void *context) {

@@ -124,26 +124,9 @@ static Graph *graph_new(Program *p, Job *job, const FusePolicy *policy) {
     return g;
 }
 
-// Equal structure: the kernel that is already there.
-static Kernel *shared(KernelProgram *k, ExprMap *known, Kernel *made) {
-    uint64_t hash = kernel_hash(made) | 1;
-    const void *key = (const void *)(uintptr_t)hash;
-    Kernel *old = fuse_map_get(known, key);
-    if (old != NULL) return old;
-    made->id = k->kernel.count;
-    made->name = arena_format(k->program->arena, "%s_%06x", made->name, (unsigned)(hash >> 8 & 0xffffff));
-    for (int i = 0; i < k->kernel.count; i++)
-        if (strcmp(k->kernel.at[i]->name, made->name) == 0)
-            made->name = arena_format(k->program->arena, "%s_%d", made->name, made->id);
-    vec_push(k->program->arena, &k->kernel, made);
-    fuse_map_put(known, key, made);
-    return made;
-}
-
 KernelProgram *fuse_program(Program *p, const FusePolicy *policy) {
     KernelProgram *k = NEW(p->arena, KernelProgram);
     k->program = p;
-    ExprMap known = {.arena = p->arena};
     for (int j = 0; j < p->job.count; j++) {
         Job *job = p->job.at[j];
         JobCalls calls = {.job = job};
@@ -158,7 +141,7 @@ KernelProgram *fuse_program(Program *p, const FusePolicy *policy) {
         fuse_order(g, &calls, &order);
         for (int i = 0; i < order.count; i++) {
             KernelCall call = fuse_build(g, order.at[i], &calls);
-            call.kernel = shared(k, &known, call.kernel);
+            call.kernel = program_kernel(k, call.kernel, call.kernel->name);
             vec_push(p->arena, &calls.call, call);
         }
         vec_push(p->arena, &k->job, calls);

@@ -209,52 +209,27 @@ static bool *choose(const KernelProgram *from) {
 
 // ---- the copy
 
-typedef struct Known { // a kernel of the copy by its hash
-    uint64_t hash;
-    Kernel *kernel;
-} Known;
-
-typedef struct Copy {
-    KernelProgram *to;
-    Arena *arena;
-    VEC(Known) known;
-} Copy;
-
 // The kernel of the copy for a call: with the types that its tensors have now.
-static Kernel *kernel_for(Copy *c, const KernelCall *call) {
+static Kernel *kernel_for(KernelProgram *to, const KernelCall *call) {
+    Arena *arena = to->program->arena;
     const Kernel *old = call->kernel;
-    Kernel *k = arena_copy(c->arena, old, sizeof *old);
+    Kernel *k = arena_copy(arena, old, sizeof *old);
     bool changed = false;
     k->buffer.at =
-        arena_copy(c->arena, old->buffer.at, sizeof *old->buffer.at * (size_t)(old->buffer.count + !old->buffer.count));
+        arena_copy(arena, old->buffer.at, sizeof *old->buffer.at * (size_t)(old->buffer.count + !old->buffer.count));
     k->buffer.room = k->buffer.count;
     for (int b = 0; b < k->buffer.count; b++) {
-        if (c->to->program->tensor.at[call->tensor[b]]->type != T_BF16) continue;
+        if (to->program->tensor.at[call->tensor[b]]->type != T_BF16) continue;
         k->buffer.at[b].type = T_BF16;
         changed = true;
     }
-    uint64_t hash = kernel_hash(k);
-    for (int i = 0; i < c->known.count; i++)
-        if (c->known.at[i].hash == hash) return c->known.at[i].kernel;
-    k->id = c->to->kernel.count;
-    if (changed)
-        k->name = arena_format(c->arena, "%.*s_%06x", (int)strcspn(old->name, "_"), old->name,
-                               (unsigned)(hash >> 8 & 0xffffff));
-    for (int i = 0; i < c->to->kernel.count; i++)
-        if (strcmp(c->to->kernel.at[i]->name, k->name) == 0) {
-            k->name = arena_format(c->arena, "%s_%d", k->name, k->id);
-            break;
-        }
-    vec_push(c->arena, &c->to->kernel, k);
-    vec_push(c->arena, &c->known, ((Known){hash, k}));
-    return k;
+    return program_kernel(to, k, changed ? kernel_kind(arena, old) : NULL);
 }
 
 KernelProgram *narrow_program(const KernelProgram *from) {
     const Program *p = from->program;
     Arena *arena = p->arena;
     KernelProgram *to = NEW(arena, KernelProgram);
-    Copy copy = {.to = to, .arena = arena};
     const bool *keep = choose(from);
     Program *program = arena_copy(arena, p, sizeof *p);
     program->tensor.at =
@@ -272,7 +247,7 @@ KernelProgram *narrow_program(const KernelProgram *from) {
         calls.call.count = calls.call.room = 0;
         for (int i = 0; i < from->job.at[j].call.count; i++) {
             KernelCall call = from->job.at[j].call.at[i];
-            call.kernel = kernel_for(&copy, &call);
+            call.kernel = kernel_for(to, &call);
             vec_push(arena, &calls.call, call);
         }
         vec_push(arena, &to->job, calls);

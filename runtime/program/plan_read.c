@@ -489,7 +489,8 @@ static Status read_buffer(Reader *r) {
     bool own = buffer->tensor >= 0 && plan->tensor[buffer->tensor].kind != STM_TEMP;
     if (own != (buffer->group < 0)) return broken(r, "a group for temporaries and none for other tensors", "", 0);
     if (!own) {
-        if (job->group[buffer->group].axis[1] < 0 && buffer->offset % 64) return broken(r, "an offset that is a multiple of 64", "", 0);
+        if (job->group[buffer->group].axis[1] < 0 && buffer->offset % 64)
+            return broken(r, "an offset that is a multiple of 64", "", 0);
         if (buffer->offset + buffer->bytes > job->group[buffer->group].bytes)
             return broken(r, "a buffer inside its group", "", 0);
     }
@@ -770,11 +771,10 @@ void axis_counts(const StmPlan *plan, int64_t *value) {
 int64_t job_arena_bytes(const StmJob *job, const int64_t *value) {
     int64_t sum = 0;
     for (int g = 0; g < job->groups; g++) {
-        int64_t unit = 1;
-        for (int k = 0; k < 2; k++)
-            if (job->group[g].axis[k] >= 0) unit *= value[job->group[g].axis[k]];
-        if (job->group[g].axis[1] >= 0) unit = (unit + 63) / 64 * 64;
-        sum += job->group[g].bytes * unit;
+        const StmGroup *group = &job->group[g];
+        int64_t at[2];
+        for (int k = 0; k < 2; k++) at[k] = group->axis[k] >= 0 ? value[group->axis[k]] : 1;
+        sum += group->bytes * stm_group_units(group, at[0], at[1]);
     }
     return sum;
 }

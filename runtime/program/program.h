@@ -79,6 +79,11 @@ typedef struct StmGroup { // of a job's arena: bytes per unit of extent(axis[0])
     int64_t bytes;
 } StmGroup;
 
+// The units themselves, of the values of the two axes (1 where there is none).
+static inline int64_t stm_group_units(const StmGroup *g, int64_t first, int64_t second) {
+    return g->axis[0] >= 0 && g->axis[1] >= 0 ? (first * second + 63) / 64 * 64 : first * second;
+}
+
 typedef struct StmBuffer {
     int tensor; // program tensor: INPUT, SCALAR, PARAM, STATE (then the runtime's own block) or TEMP or -1 (workspace)
     int group;  // arena group, or -1 for the runtime's own blocks

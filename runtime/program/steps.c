@@ -3,11 +3,10 @@
 
 // Bytes of a group are per unit of this.
 static bool group_unit(const StmGroup *group, const int64_t *extent, int64_t *unit) {
-    *unit = 1;
-    for (int k = 0; k < 2; k++)
-        if (group->axis[k] >= 0 && __builtin_mul_overflow(*unit, extent[group->axis[k]], unit)) return false;
-    if (group->axis[1] >= 0 && __builtin_add_overflow(*unit, 63, unit)) return false;
-    if (group->axis[1] >= 0) *unit = *unit / 64 * 64; // so that offsets stay multiples of 64
+    int64_t at[2], product;
+    for (int k = 0; k < 2; k++) at[k] = group->axis[k] >= 0 ? extent[group->axis[k]] : 1;
+    if (__builtin_mul_overflow(at[0], at[1], &product) || product > INT64_MAX - 63) return false;
+    *unit = stm_group_units(group, at[0], at[1]);
     return true;
 }
 

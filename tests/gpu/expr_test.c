@@ -177,7 +177,7 @@ static void run_case(Suite *s, const Case *t) {
         size_t count = elements_of(k);
         Program wide = *t->p;
         wide.real64 = true;
-        memory[b] = memory_new(count * (size_t)cuda_bytes(t->p, k->type), b % 2 == 0);
+        memory[b] = memory_new(count * (size_t)element_size(t->p, k->type), b % 2 == 0);
         at[b] = memory[b].at;
         reference[b] = arena_alloc(scratch, count * 8 + 8);
         for (size_t i = 0; i < count; i++) {
@@ -247,7 +247,7 @@ static void compare_with_cpu(Suite *s, const Kernel *k, const CpuLowering *lower
     for (int b = 0; b < k->buffer.count; b++)
         check(&s->c,
               memcmp(buffer[0][b], buffer[1][b],
-                     elements_of(&k->buffer.at[b]) * (size_t)cuda_bytes(t->p, k->buffer.at[b].type)) == 0,
+                     elements_of(&k->buffer.at[b]) * (size_t)element_size(t->p, k->buffer.at[b].type)) == 0,
               "%s: other bits than the CPU target's", t->name);
     arena_free(scratch);
 }

@@ -12,7 +12,7 @@ typedef struct Making {
     Contraction *c;
     const char *why;
     bool m_side[LOOP_VARS], n_side[LOOP_VARS];
-    VEC(Expr *) factor;
+    Factors factor;
     ContractSpec spec;
 } Making;
 
@@ -22,22 +22,9 @@ static bool refuse(Making *g, const char *why) {
 }
 
 // ---- factors
-static bool flatten(Making *g, Expr *e) {
-    if (e->type != T_REAL) return refuse(g, "a factor is not real");
-    switch (e->op) {
-    case OP_CONST: g->c->scale *= e->number; return true;
-    case OP_NEG: g->c->scale = -g->c->scale; return flatten(g, e->arg[0]);
-    case OP_MUL: return flatten(g, e->arg[0]) && flatten(g, e->arg[1]);
-    case OP_DIV:
-        if (e->arg[1]->op == OP_CONST && e->arg[1]->number != 0) {
-            g->c->scale /= e->arg[1]->number;
-            return flatten(g, e->arg[0]);
-        }
-        break;
-    default: break;
-    }
-    vec_push(g->arena, &g->factor, e);
-    return true;
+static bool factors(Making *g, Expr *product) {
+    if (product_factors(g->arena, product, &g->c->scale, &g->factor)) return true;
+    return refuse(g, "a factor is not real");
 }
 
 static void uses(const Expr *e, bool *used, int depth) {
@@ -323,7 +310,7 @@ Contraction *contraction_plan(Arena *arena, const Program *p, const Kernel *k, c
     strides->chunked = strides->chunk = -1;
     strides->unmerged = true;
     *why = NULL;
-    if (!check_shape(&g) || !flatten(&g, g.k->stage.at[0].value)) goto refused;
+    if (!check_shape(&g) || !factors(&g, g.k->stage.at[0].value)) goto refused;
     if (has_op(g.k->stage.at[0].value, OP_RANDOM) && !refuse(&g, "random numbers in an operand")) goto refused;
     if ((*why = nest_init(arena, p, g.k, k->name, strides))) return NULL;
     if (!add_indices(&g, index_of) || !split_factors(&g, side)) goto refused;

@@ -10,58 +10,6 @@
 
 enum { DEFAULT_GRAIN = 100000 };
 
-// ---- order of loops
-typedef struct Sort {
-    int var;
-    double key;
-} Sort;
-
-static int by_key(const void *a, const void *b) {
-    const Sort *x = a, *y = b;
-    if (x->key != y->key) return x->key > y->key ? -1 : 1;
-    return x->var - y->var;
-}
-
-static double access_key(const LoopPlan *plan, int tensor, int rank, const Position *position, int var) {
-    Mono m = {0};
-    int kind = access_stride(&plan->nest, tensor, rank, position, var, &m);
-    if (kind == 0) return 0;
-    if (kind == 2) return 0.5;
-    double v = (double)mono_bound(plan->nest.program, m);
-    return v < 0 ? -v : v;
-}
-
-// Stride in the destination when it occurs there, else in the read that is largest.
-static double order_key(const LoopPlan *plan, const Stage *stage, int var) {
-    double key = stage->dest >= 0 ? access_key(plan, stage->dest, stage->rank, stage->target, var) : 0;
-    if (key > 0) return key;
-    double best = -1;
-    for (int id = 0; id < plan->nest.exprs; id++) {
-        const Expr *e = plan->nest.expr[id].expr;
-        if (e->op != OP_READ || e->tensor < 0) continue;
-        double k = access_key(plan, e->tensor, e->rank, e->position, var), size = 1;
-        for (int d = 0; d < e->rank; d++)
-            size *= (double)mono_bound(plan->nest.program, mono_extent(plan->nest.kernel->buffer.at[e->tensor].dim[d]));
-        if (k > 0 && size > best) best = size, key = k;
-    }
-    return key;
-}
-
-static int sort_vars(const LoopPlan *plan, const Stage *stage, const int *from, int count, int skip, bool keep,
-                     int *to) {
-    Sort sort[LOOP_VARS];
-    int n = 0;
-    for (int i = 0; i < count; i++) {
-        if (plan->nest.var[from[i]].gone || from[i] == skip) continue;
-        sort[n].var = from[i];
-        sort[n].key = keep ? -i : order_key(plan, stage, from[i]);
-        n++;
-    }
-    qsort(sort, (size_t)n, sizeof *sort, by_key);
-    for (int i = 0; i < n; i++) to[i] = sort[i].var;
-    return n;
-}
-
 // ---- lanes
 static double access_lane_cost(const LoopPlan *plan, int tensor, int rank, const Position *position, int lane) {
     if (lane < 0) return 0.5;
@@ -257,8 +205,8 @@ const char *plan_loops(Arena *arena, const Program *p, const Kernel *k, const ch
     int all[LOOP_VARS];
     for (int v = 0; v < k->outer; v++) all[v] = v;
     // Scatters keep their order: it is the order of the additions.
-    plan->outers =
-        sort_vars(plan, &k->stage.at[k->stage.count - 1], all, k->outer, plan->lane, plan->nest.scatters, plan->outer);
+    plan->outers = nest_sort(&plan->nest, &k->stage.at[k->stage.count - 1], all, k->outer, plan->lane,
+                             plan->nest.scatters, plan->outer);
     if (plan->nest.scatters) { // the variables that parts can be cut from go outermost
         int sorted[LOOP_VARS], n = 0;
         for (int pass = 0; pass < 2; pass++)
@@ -270,8 +218,9 @@ const char *plan_loops(Arena *arena, const Program *p, const Kernel *k, const ch
         const Stage *stage = &k->stage.at[s];
         LoopStage *ls = &plan->stage[s];
         bool arg = stage->reduce == REDUCE_ARGMAX || stage->reduce == REDUCE_ARGMIN;
-        ls->frees = sort_vars(plan, stage, stage->var, stage->free, ls->lane, stage->accumulate, ls->free);
-        ls->reds = sort_vars(plan, stage, stage->var + stage->free, stage->vars - stage->free, ls->lane, arg, ls->red);
+        ls->frees = nest_sort(&plan->nest, stage, stage->var, stage->free, ls->lane, stage->accumulate, ls->free);
+        ls->reds =
+            nest_sort(&plan->nest, stage, stage->var + stage->free, stage->vars - stage->free, ls->lane, arg, ls->red);
         if (ls->lane >= 0) {
             if (nest_group(k, stage, ls->lane) == 2) ls->free[ls->frees++] = ls->lane;
             else ls->red[ls->reds++] = ls->lane;

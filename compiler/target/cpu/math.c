@@ -482,15 +482,6 @@ static V call_libm(CpuModule *m, const char *name, V a, V b) {
     return out;
 }
 
-static const char *op_name(ScalarOp op) {
-    static const char *const text[OP_COUNT] = {
-#define X(name, text, arity, result, differentiable) text,
-        SCALAR_OPS(X)
-#undef X
-    };
-    return text[op];
-}
-
 static bool constant_is(V v, double x) {
     LLVMBool lost;
     if (lanes_of(LLVMTypeOf(v)) > 1) {
@@ -506,8 +497,8 @@ V math_emit(CpuModule *m, ScalarOp op, V a, V b) {
     if (op == OP_POW && constant_is(b, 1)) return a;
     if (op == OP_POW && constant_is(b, -1)) return quotient(m, num(a, 1), a);
     if (element_of(LLVMTypeOf(a)) == m->f64) {
-        if (op == OP_DIGAMMA) return call_private(m, op, op_name(op), a, NULL);
-        if (op != OP_SIGMOID) return call_libm(m, op_name(op), a, b);
+        if (op == OP_DIGAMMA) return call_private(m, op, op_text[op], a, NULL);
+        if (op != OP_SIGMOID) return call_libm(m, op_text[op], a, b);
         V e = call_libm(m, "exp", LLVMBuildFNeg(m->builder, a, ""), NULL);
         return quotient(m, num(a, 1), add(m, num(a, 1), e));
     }
@@ -524,7 +515,7 @@ V math_emit(CpuModule *m, ScalarOp op, V a, V b) {
     case OP_DIGAMMA:
     case OP_ATAN2:
     case OP_SIN:
-    case OP_COS: return call_private(m, op, op_name(op), a, b);
-    default: DIE("no elementary function for %s", op_name(op));
+    case OP_COS: return call_private(m, op, op_text[op], a, b);
+    default: DIE("no elementary function for %s", op_text[op]);
     }
 }

@@ -11,7 +11,7 @@
 typedef struct Analysis {
     Contraction *c;
     Arena *arena;
-    VEC(const Expr *) factor;
+    Factors factor;
     const char *why;
 } Analysis;
 
@@ -44,22 +44,9 @@ static bool check_stages(Analysis *g) {
 }
 
 // ---- factors
-static bool flatten(Analysis *g, const Expr *e) {
-    if (e->type != T_REAL) return refuse(g, "a factor is not real");
-    switch (e->op) {
-    case OP_CONST: g->c->scale *= e->number; return true;
-    case OP_NEG: g->c->scale = -g->c->scale; return flatten(g, e->arg[0]);
-    case OP_MUL: return flatten(g, e->arg[0]) && flatten(g, e->arg[1]);
-    case OP_DIV:
-        if (e->arg[1]->op == OP_CONST && e->arg[1]->number != 0) {
-            g->c->scale /= e->arg[1]->number;
-            return flatten(g, e->arg[0]);
-        }
-        break;
-    default: break;
-    }
-    vec_push(g->arena, &g->factor, e);
-    return true;
+static bool factors(Analysis *g) {
+    if (product_factors(g->arena, g->c->kernel->stage.at[0].value, &g->c->scale, &g->factor)) return true;
+    return refuse(g, "a factor is not real");
 }
 
 static bool has_random(const Expr *e) {
@@ -304,7 +291,7 @@ Contraction *contraction_analyse(CudaUnit *unit, const Kernel *k, const char **w
                                                    : compute_of[k->precision];
     c->nest.chunked = c->nest.chunk = -1;
     *why = NULL;
-    if (check_stages(&g) && flatten(&g, c->kernel->stage.at[0].value) && split_factors(&g)) {
+    if (check_stages(&g) && factors(&g) && split_factors(&g)) {
         const char *error = nest_init(unit->arena, unit->program, c->kernel, k->name, &c->nest);
         if (error) refuse(&g, error);
         else if (make_operand(&g, &c->operand[0]) && make_operand(&g, &c->operand[1])) make_groups(&g);

@@ -16,7 +16,7 @@ const char *cuda_lower(CudaUnit *unit, const Kernel *k, bool table, KernelCode *
 }
 
 const char *cuda_workspace(CudaUnit *unit, KernelCode *code, const KernelBuffer *b, int *arg) {
-    Mono m = mono_of(cuda_bytes(unit->program, b->type));
+    Mono m = mono_of(element_size(unit->program, b->type));
     bool fits = true;
     for (int d = 0; d < b->rank; d++) fits = fits && mono_multiply(m, mono_extent(b->dim[d]), &m);
     if (!fits || m.axes > 2)

@@ -208,16 +208,6 @@ const char *cuda_value_type(const Program *p, ElementType type) {
     return type == T_U8 || type == T_BOOL ? "int" : cuda_type(p, type == T_BF16 ? T_REAL : type);
 }
 
-int64_t cuda_bytes(const Program *p, ElementType type) {
-    switch (type) {
-    case T_REAL: return p->real64 ? 8 : 4;
-    case T_I32: return 4;
-    case T_I64: return 8;
-    case T_BF16: return 2;
-    default: return 1;
-    }
-}
-
 // ---- literals
 const char *real_literal(const CudaScope *s, double number) {
     bool wide = s->nest->program->real64;

@@ -81,7 +81,6 @@ bool access_wide(const Nest *nest, int tensor, int rank, const Position *positio
 const char *cuda_type(const Program *p, ElementType type); // "float": in memory
 const char *cuda_value_type(const Program *p,
                             ElementType type);          // "float": in registers (bf16 is float, u8 and bool int)
-int64_t cuda_bytes(const Program *p, ElementType type); // of an element in memory
 // Of values in registers. Conversions wrap between integers, cut and clamp from reals.
 const char *cuda_cast(const CudaScope *s, ElementType from, ElementType to, const char *a);
 const char *cuda_reduce_identity(const Program *p, Reduce reduce, ElementType type); // "0.0f" "STM_INF"

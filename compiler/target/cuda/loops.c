@@ -148,7 +148,7 @@ static int64_t scratch_bytes(const LoopPlan *plan) {
     for (int s = 0; s < k->stage.count; s++) {
         const Stage *stage = &k->stage.at[s];
         if (plan->stage[s].mode != STAGE_REDUCE) continue;
-        int64_t bytes = cuda_bytes(plan->nest.program, stage->value->type == T_BF16 ? T_REAL : stage->value->type);
+        int64_t bytes = element_size(plan->nest.program, stage->value->type == T_BF16 ? T_REAL : stage->value->type);
         if (bytes < 4) bytes = 4;
         if (stage->reduce == REDUCE_ARGMAX || stage->reduce == REDUCE_ARGMIN) bytes += 4;
         if (bytes > most) most = bytes;

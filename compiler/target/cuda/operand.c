@@ -13,7 +13,7 @@ static bool divides(int64_t by, Mono m) {
 int operand_vector(const Contraction *c, int which, bool along_k) {
     const Operand *o = &c->operand[which];
     Group group = along_k ? GROUP_K : which ? GROUP_N : GROUP_M;
-    int64_t bytes = cuda_bytes(c->unit->program, o->type);
+    int64_t bytes = element_size(c->unit->program, o->type);
     if (o->why || c->vars[group] == 0) return 1;
     int inner = c->var[group][c->vars[group] - 1];
     if (o->at.stride[inner].axes || o->at.stride[inner].k != 1) return 1;
@@ -123,7 +123,7 @@ const char *operand_form(const Contraction *c, int which, OperandForm *form) {
         form->guards = o->at.guards;
         form->exact = o->at.exact;
         form->type = cuda_type(p, o->type);
-        form->bytes = (int)cuda_bytes(p, o->type);
+        form->bytes = (int)element_size(p, o->type);
         return NULL;
     }
     form->k_major = closer_along_k(c, which);

@@ -80,15 +80,6 @@ static const char *wrapping(const CudaScope *s, ElementType type, char op, const
     return format_text(s, "(%s)((%s)%s %c (%s)%s)", type == T_I64 ? "long long" : "int", word, a, op, word, b);
 }
 
-static const char *op_name(ScalarOp op) {
-    static const char *const text[OP_COUNT] = {
-#define X(name, text, arity, result, differentiable) text,
-        SCALAR_OPS(X)
-#undef X
-    };
-    return text[op];
-}
-
 static const char *power(const CudaScope *s, const Expr *e, const char *a, const char *b) {
     const Expr *exponent = e->arg[1];
     if (exponent->op == OP_CONST && exponent->number == 2) return format_text(s, "%s * %s", a, a);
@@ -107,7 +98,7 @@ static const char *operator_text(const CudaScope *s, const Expr *e, const char *
     case OP_POW: return power(s, e, a, b);
     case OP_MIN:
     case OP_MAX:
-    case OP_ATAN2: return format_text(s, "stm_%s(%s, %s)", op_name(e->op), a, b);
+    case OP_ATAN2: return format_text(s, "stm_%s(%s, %s)", op_text[e->op], a, b);
     case OP_ABS:
     case OP_SIGN:
     case OP_FLOOR:
@@ -124,7 +115,7 @@ static const char *operator_text(const CudaScope *s, const Expr *e, const char *
     case OP_SIGMOID:
     case OP_ERF:
     case OP_LGAMMA:
-    case OP_DIGAMMA: return format_text(s, "stm_%s(%s)", op_name(e->op), a);
+    case OP_DIGAMMA: return format_text(s, "stm_%s(%s)", op_text[e->op], a);
     case OP_IADD: return wrapping(s, e->type, '+', a, b);
     case OP_ISUB: return wrapping(s, e->type, '-', a, b);
     case OP_IMUL: return wrapping(s, e->type, '*', a, b);

@@ -18,57 +18,6 @@ static int power_of_two(int64_t n) { // not below n, at most 1024
     return p;
 }
 
-// ---- order of loops
-typedef struct Sort {
-    int var;
-    double key;
-} Sort;
-
-static int by_key(const void *a, const void *b) {
-    const Sort *x = a, *y = b;
-    if (x->key != y->key) return x->key > y->key ? -1 : 1;
-    return x->var - y->var;
-}
-
-static double access_key(const LoopPlan *plan, int tensor, int rank, const Position *position, int var) {
-    Mono m = {0};
-    int kind = access_stride(&plan->nest, tensor, rank, position, var, &m);
-    if (kind == 0) return 0;
-    if (kind == 2) return 0.5;
-    double v = (double)mono_bound(plan->nest.program, m);
-    return v < 0 ? -v : v;
-}
-
-// Stride in the destination where it occurs there, else in the largest read.
-static double order_key(const LoopPlan *plan, const Stage *stage, int var) {
-    double key = stage->dest >= 0 ? access_key(plan, stage->dest, stage->rank, stage->target, var) : 0;
-    if (key > 0) return key;
-    double best = -1;
-    for (int id = 0; id < plan->nest.exprs; id++) {
-        const Expr *e = plan->nest.expr[id].expr;
-        if (e->op != OP_READ || e->tensor < 0) continue;
-        double k = access_key(plan, e->tensor, e->rank, e->position, var), size = 1;
-        for (int d = 0; d < e->rank; d++)
-            size *= (double)mono_bound(plan->nest.program, mono_extent(plan->nest.kernel->buffer.at[e->tensor].dim[d]));
-        if (k > 0 && size > best) best = size, key = k;
-    }
-    return key;
-}
-
-static int sort_vars(const LoopPlan *plan, const Stage *stage, const int *from, int count, bool keep, int *to) {
-    Sort sort[NEST_VARS];
-    int n = 0;
-    for (int i = 0; i < count; i++) {
-        if (plan->nest.var[from[i]].gone) continue;
-        sort[n].var = from[i];
-        sort[n].key = keep ? -i : order_key(plan, stage, from[i]);
-        n++;
-    }
-    qsort(sort, (size_t)n, sizeof *sort, by_key);
-    for (int i = 0; i < n; i++) to[i] = sort[i].var;
-    return n;
-}
-
 // ---- what neighbouring threads cost
 // Transactions of a warp per element, relative to one for each thread.
 static double access_cost(const LoopPlan *plan, int tensor, int rank, const Position *position, int lane) {
@@ -252,14 +201,14 @@ static void stage_loops(Arena *arena, LoopPlan *plan) {
         int all[NEST_VARS];
         l->vector = -1;
         l->width = 1;
-        int n = sort_vars(plan, stage, stage->var, stage->free, stage->accumulate, all);
+        int n = nest_sort(&plan->nest, stage, stage->var, stage->free, -1, stage->accumulate, all);
         for (int i = 0; i < n; i++) {
             bool in_order = stage->accumulate && !nest_collision_free(k, all[i]);
             if (in_order) l->order[l->orders++] = all[i];
             else l->free[l->frees++] = all[i];
         }
         // The number that argmax yields is counted in the order of the variables.
-        l->reds = sort_vars(plan, stage, stage->var + stage->free, stage->vars - stage->free, keep, l->red);
+        l->reds = nest_sort(&plan->nest, stage, stage->var + stage->free, stage->vars - stage->free, -1, keep, l->red);
         Walk w = walk_start(arena, plan);
         walk_stage(&w, stage);
         l->cost = w.operations + w.nodes;
@@ -319,7 +268,7 @@ static int64_t array_bytes(const LoopPlan *plan) { // of the array locals of a g
         int64_t n = 1;
         if (!plan->used[i] || l->rank == 0) continue;
         for (int d = 0; d < l->rank; d++) n *= l->dim[d].count;
-        bytes += (n + 1) * cuda_bytes(plan->nest.program, l->type);
+        bytes += (n + 1) * element_size(plan->nest.program, l->type);
     }
     return bytes;
 }
@@ -336,7 +285,7 @@ static void lay_out_arrays(LoopPlan *plan) {
         if (plan->columns) n |= 1;
         else n = (n + 3) / 4 * 4;
         plan->pitch[i] = (int)n;
-        plan->shared += n * plan->groups * cuda_bytes(plan->nest.program, l->type);
+        plan->shared += n * plan->groups * element_size(plan->nest.program, l->type);
     }
 }
 
@@ -588,7 +537,8 @@ const char *loops_plan(Arena *arena, const Program *p, const Kernel *k, const ch
             plan->used[i] = plan->used[i] || k->stage.at[s].dest == ~i || stage_reads(k, &k->stage.at[s], ~i);
     int all[NEST_VARS];
     for (int v = 0; v < k->outer; v++) all[v] = v;
-    plan->outers = sort_vars(plan, &k->stage.at[k->stage.count - 1], all, k->outer, plan->nest.scatters, plan->outer);
+    plan->outers =
+        nest_sort(&plan->nest, &k->stage.at[k->stage.count - 1], all, k->outer, -1, plan->nest.scatters, plan->outer);
     if (plan->nest.scatters) {
         int n = 0;
         for (int i = 0; i < plan->outers; i++) {
