@@ -213,11 +213,8 @@ static bool *choose(const KernelProgram *from) {
 static Kernel *kernel_for(KernelProgram *to, const KernelCall *call) {
     Arena *arena = to->program->arena;
     const Kernel *old = call->kernel;
-    Kernel *k = arena_copy(arena, old, sizeof *old);
+    Kernel *k = kernel_copy(arena, old);
     bool changed = false;
-    k->buffer.at =
-        arena_copy(arena, old->buffer.at, sizeof *old->buffer.at * (size_t)(old->buffer.count + !old->buffer.count));
-    k->buffer.room = k->buffer.count;
     for (int b = 0; b < k->buffer.count; b++) {
         if (to->program->tensor.at[call->tensor[b]]->type != T_BF16) continue;
         k->buffer.at[b].type = T_BF16;

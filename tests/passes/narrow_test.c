@@ -38,11 +38,10 @@ static ElementType type_of(const KernelProgram *k, int tensor) {
 
 // The kernel with f32 where it has bf16.
 static uint64_t hash_as_f32(Arena *arena, const Kernel *k) {
-    Kernel wide = *k;
-    wide.buffer.at = arena_copy(arena, k->buffer.at, sizeof *k->buffer.at * (size_t)(k->buffer.count + 1));
-    for (int b = 0; b < wide.buffer.count; b++)
-        if (wide.buffer.at[b].type == T_BF16) wide.buffer.at[b].type = T_REAL;
-    return kernel_hash(&wide);
+    Kernel *wide = kernel_copy(arena, k);
+    for (int b = 0; b < wide->buffer.count; b++)
+        if (wide->buffer.at[b].type == T_BF16) wide->buffer.at[b].type = T_REAL;
+    return kernel_hash(wide);
 }
 
 static void check_kernels(Checks *c, Arena *arena, const char *title, const KernelProgram *k) {
