@@ -114,7 +114,7 @@ add_test(NAME parity COMMAND ${T}/parity/run.sh ${CMAKE_BINARY_DIR})
 set_tests_properties(parity PROPERTIES TIMEOUT 900 LABELS slow)
 
 # ---- the command lines, from a shell
-foreach(name commands tissue faults hevisum cuda stmdata)
+foreach(name commands tissue prepare faults hevisum cuda stmdata weights)
   add_test(NAME cli_${name} COMMAND ${T}/cli/${name}.sh ${CMAKE_BINARY_DIR})
   set_tests_properties(cli_${name} PROPERTIES TIMEOUT 600)
 endforeach()

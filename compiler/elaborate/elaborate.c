@@ -239,9 +239,9 @@ static bool check_names(El *el, const Node *tree) {
         }
         if (!declares_name(n)) continue;
         // A setting is a flag of the executable, beside those that every executable has (runtime/cli/options.c).
-        static const char *const flag[] = {"from",        "out",       "weights", "section", "seed",   "batch",
-                                           "resume",      "overwrite", "map",     "json",    "plan",   "help",
-                                           "interactive", "profile",   "threads", "device",  "version"};
+        static const char *const flag[] = {
+            "from", "out",  "weights", "section", "seed",  "batch",   "resume",      "overwrite", "map",    "json",
+            "plan", "help", "image",   "append",  "split", "profile", "interactive", "threads",   "device", "version"};
         for (size_t k = 0; n->kind == N_SETTING && k < sizeof flag / sizeof *flag; k++)
             if (!strcmp(n->name, flag[k])) {
                 report_error(el->d, n->name_span, "reserved-name",

@@ -14,7 +14,8 @@
 //   builtin.c    functions that the language itself knows
 //   body.c       statements
 //   train.c      train
-//   jobs.c       evaluate, predict, embed, prepare
+//   prepare.c    prepare
+//   jobs.c       evaluate, predict, embed
 //   tests.c      test blocks
 #ifndef STMC_ELABORATE_INTERNAL_H
 #define STMC_ELABORATE_INTERNAL_H
@@ -210,6 +211,7 @@ uint64_t mix_text(uint64_t a, const char *text);
 // ---- suggest.c
 void suggest_name(El *el, Scope *s, const char *name); // adds a help line to the last error, when it knows one
 void suggest_option(El *el, const char *name);         // the same among what -D can set
+const char *suggest_word(El *el, const char *name, const char *words); // the nearest of words between blanks, or NULL
 
 // ---- limits.c: each returns false after reporting
 bool within_steps(El *el, Span at); // counts one statement or call
@@ -303,6 +305,9 @@ Tensor *scalar_input(El *el, const char *name, ElementType type);
 // ---- jobs.c
 bool elaborate_jobs(El *el, const Node *file);
 bool value_output(El *el, const char *name, const Value *v, Span at);
+
+// ---- prepare.c
+bool prepare_job(El *el, const Node *job);
 
 // ---- train.c
 bool train_job(El *el, const Node *job, const Node *evaluate_job);

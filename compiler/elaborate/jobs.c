@@ -1,4 +1,4 @@
-// Jobs: evaluate (and its metrics), predict, embed, prepare; train is in train.c.
+// Jobs: evaluate (and its metrics), predict, embed; train is in train.c, prepare in prepare.c.
 // requires the file's declarations in scope; leaves the jobs of the program.
 #include "elaborate/internal.h"
 
@@ -163,64 +163,6 @@ static bool output_job(El *el, const Node *job) {
         report_error(el->d, job->name_span, "no-output", "`%s` has no output", job->name);
         report_help(el->d, "%s { output name = … }", job->name);
         return false;
-    }
-    return true;
-}
-
-// ---- prepare: a flat list of names and values. `tiles = tile(size = 78)` gives tiles "tile" and tiles.size "78";
-// positional arguments are numbered; a setting is written $name, so that its run-time value is meant.
-
-static bool prepare_value(El *el, Scope *s, const char *name, const Node *n) {
-    Prepare entry = {.name = intern_z(el->names, name)};
-    if (n->kind == N_CALL && n->kid[0]->kind == N_NAME && !KID(n, 1)) {
-        entry.value = n->kid[0]->name;
-        vec_push(el->arena, &el->program->prepare, entry);
-        int position = 0;
-        for (int i = 2; i < n->kids; i++) {
-            const Node *a = n->kid[i];
-            const char *inner = a->kind == N_NAMED ? arena_format(el->arena, "%s.%s", name, a->name)
-                                                   : arena_format(el->arena, "%s.%d", name, position++);
-            if (!prepare_value(el, s, inner, a->kind == N_NAMED ? a->kid[0] : a)) return false;
-        }
-        return true;
-    }
-    if (n->kind == N_NAME)
-        for (int i = 0; i < el->program->setting.count; i++)
-            if (el->program->setting.at[i].name == n->name) {
-                entry.value = arena_format(el->arena, "$%s", n->name);
-                vec_push(el->arena, &el->program->prepare, entry);
-                return true;
-            }
-    if (n->kind == N_NAME && !scope_find(s, n->name)) { // a dataset prepared earlier, or a word of the data room
-        entry.value = n->name;
-        vec_push(el->arena, &el->program->prepare, entry);
-        return true;
-    }
-    Value v;
-    if (!evaluate(el, s, n, &v)) return false;
-    if (v.kind == V_TEXT) entry.value = v.text;
-    else if (v.kind == V_NUMBER) entry.value = arena_format(el->arena, "%.17g", v.number);
-    else if (v.kind == V_EXTENT && v.extent.axis < 0)
-        entry.value = arena_format(el->arena, "%lld", (long long)v.extent.count);
-    else {
-        report_error(el->d, n->span, "prepare-value",
-                     "a prepare block takes numbers, strings, settings and calls, found %s", value_kind_name(&v));
-        return false;
-    }
-    vec_push(el->arena, &el->program->prepare, entry);
-    return true;
-}
-
-static bool prepare_job(El *el, const Node *job) {
-    const Node *block = job->kid[0];
-    for (int i = 0; i < block->kids; i++) {
-        const Node *n = block->kid[i];
-        if (n->kind != N_ASSIGN || n->kids != 2 || KID(n->kid[0], 0)) {
-            report_error(el->d, n->span, "bad-statement", "a prepare block takes lines `name = value`");
-            return false;
-        }
-        if (n->text) return computes_nothing(el, n);
-        if (!prepare_value(el, el->root, n->kid[0]->name, n->kid[1])) return false;
     }
     return true;
 }

@@ -104,3 +104,13 @@ void suggest_option(El *el, const char *name) {
     }
     if (best.name) report_help(el->d, "did you mean `%s`?", best.name);
 }
+
+const char *suggest_word(El *el, const char *name, const char *words) {
+    Best best = {.distance = (int)strlen(name) / 3};
+    while (*words) {
+        size_t n = strcspn(words, " ");
+        consider(&best, name, arena_format(el->arena, "%.*s", (int)n, words));
+        words += n + (words[n] == ' ');
+    }
+    return best.name;
+}

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 
+#include "../train/rows.h"
 #include "options.h"
 
 typedef struct CommandInput {
@@ -27,5 +28,9 @@ MUST_USE Status command_test(const CommandInput *input, int *out_failed);
 // Threads and memory, with --threads and --profile applied; and the table of --profile at the end.
 MUST_USE Status command_start(const CommandInput *input);
 MUST_USE Status command_profile(const CommandInput *input);
+// The rows that --section and --split NAME:PART choose, ascending; the caller frees *out_numbers.
+MUST_USE Status command_rows(const CommandInput *input, Rows *rows, int64_t **out_numbers, int64_t *out_count);
+// Loads --weights; what there is to know about them goes to standard error.
+MUST_USE Status command_weights(const CommandInput *input);
 // Rows per step: --batch, or the bound of the batch axis.
 int64_t command_batch(const CommandInput *input);

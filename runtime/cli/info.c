@@ -53,6 +53,36 @@ static void print_tensors(const Session *s) {
     printf("  %-44s %-24s %12lld\n", "all", "", (long long)session_parameters(s));
 }
 
+// A call of the prepare block as it was written: the arguments are the entries NAME.ARGUMENT, tables within have calls
+// of their own.
+static void print_call(const StmPlan *plan, const char *entry, const char *value) {
+    size_t n = strlen(entry);
+    bool first = true;
+    printf("%s(", value);
+    for (int p = 0; p < plan->prepares; p++) {
+        const char *name = plan->prepare[p].name, *argument = plan->prepare[p].value;
+        if (strncmp(name, entry, n) != 0 || name[n] != '.' || strchr(name + n + 1, '.')) continue;
+        bool bare = *argument == '$' || *argument == '@'; // a setting, another line
+        printf("%s%s = ", first ? "" : ", ", name + n + 1);
+        first = false;
+        if (strcmp(name + n + 1, "table") == 0 && !bare) print_call(plan, name, argument);
+        else printf("%s", argument + bare);
+    }
+    printf(")");
+}
+
+static void print_prepare(const StmPlan *plan) {
+    if (plan->prepares) printf("\nprepare\n");
+    for (int p = 0; p < plan->prepares; p++) {
+        const char *name = plan->prepare[p].name, *value = plan->prepare[p].value ? plan->prepare[p].value : "";
+        if (strchr(name, '.')) continue;
+        printf("  %-20s ", name);
+        if (strcmp(name, "layout") == 0) printf("%s", value + (*value == '$'));
+        else print_call(plan, name, value);
+        printf("\n");
+    }
+}
+
 static void print_memory(const Session *s) {
     const StmPlan *plan = s->plan;
     char bytes[BYTES_TEXT];
@@ -181,6 +211,7 @@ static Status print_text(const Session *s, const CommandInput *input, const Cuda
                plan->setting[i].is_text ? (plan->setting[i].text ? plan->setting[i].text : "") : number,
                plan->setting[i].doc ? plan->setting[i].doc : "");
     }
+    print_prepare(plan);
     print_tensors(s);
     print_memory(s);
     printf("\nkernels      %d%s", plan->kernels, count_tests(plan) ? "" : "\n");
@@ -262,6 +293,13 @@ static Status print_json(const Session *s, const CommandInput *input, const Cuda
         json_end_object(w);
     }
     json_end_array(w);
+    json_key(w, "prepare"); // as the plan has it: {"tiles": "tile", "tiles.size": "78", ...}
+    json_begin_object(w);
+    for (int i = 0; i < plan->prepares; i++) {
+        json_key(w, plan->prepare[i].name);
+        json_string(w, plan->prepare[i].value ? plan->prepare[i].value : "");
+    }
+    json_end_object(w);
     json_key(w, "options");
     json_begin_object(w);
     for (int i = 0; i < plan->options; i++) {

@@ -31,17 +31,26 @@ typedef struct Flag {
 #define MEMBER(name) offsetof(Options, name)
 
 static const Flag flags[] = {
-    {"from", "DIR", FLAG_TEXT, BIT(COMMAND_PREPARE), MEMBER(from), 0, 0, "directory with the original data"},
+    {"from", "DIR|FILE", FLAG_TEXT, BIT(COMMAND_PREPARE), MEMBER(from), 0, 0, "the original data"},
     {"out", "FILE", FLAG_TEXT, BIT(COMMAND_PREPARE), MEMBER(out), 0, 0, "store to write (HDF5)"},
     {"out", "DIR", FLAG_TEXT, BIT(COMMAND_TRAIN), MEMBER(out), 0, 0, "directory of the run: weights, metrics, curves"},
     {"out", "FILE", FLAG_TEXT, ON_OUTPUT, MEMBER(out), 0, 0, "result: FILE.h5ad or FILE.csv"},
     {"weights", "FILE", FLAG_TEXT, ON_WEIGHTS, MEMBER(weights), 0, 0,
-     "weights (safetensors), e.g. RUN/best.safetensors"},
+     "weights, e.g. RUN/best.safetensors; also PyTorch's .pt and .pth, .npz"},
+    {"weights", "FILE", FLAG_TEXT, BIT(COMMAND_TRAIN), MEMBER(weights), 0, 0,
+     "start from these weights (safetensors, .pt, .pth, .npz) instead of random ones"},
     {"hold-out", "SECTION[,SECTION]", FLAG_LIST, BIT(COMMAND_TRAIN), MEMBER(hold_out), 0, 0, "sections for validation"},
+    {"split", "NAME", FLAG_TEXT, BIT(COMMAND_TRAIN), MEMBER(split), 0, 0,
+     "split of the store: its part train trains, its part validation validates"},
+    {"split", "NAME:PART", FLAG_TEXT, ON_WEIGHTS, MEMBER(split), 0, 0,
+     "only this part of a split, such as by_patient:test"},
     {"section", "SECTION[,SECTION]", FLAG_LIST, ON_WEIGHTS | BIT(COMMAND_PREPARE), MEMBER(section), 0, 0,
      "only these sections (default: all)"},
     {"depth", "NAME[,NAME]", FLAG_LIST, BIT(COMMAND_PREPARE), MEMBER(depth), 0, 0,
-     "only these tables of proportions (default: all)"},
+     "these tables of proportions, and their ranks, instead of those that the spec names"},
+    {"image", "FILE", FLAG_TEXT, BIT(COMMAND_PREPARE), MEMBER(image), 0, 0,
+     "picture of the only section (default: where its layout has it)"},
+    {"append", NULL, FLAG_SWITCH, BIT(COMMAND_PREPARE), MEMBER(append), 0, 0, "add the sections to the store --out"},
     {"seed", "N", FLAG_INTEGER, BIT(COMMAND_TRAIN), MEMBER(seed), 0, UINT32_MAX, "of everything random (default 0)"},
     {"epochs", "N", FLAG_INTEGER, BIT(COMMAND_TRAIN), MEMBER(epochs), 1, INT32_MAX, "passes over the training data"},
     {"batch", "N", FLAG_INTEGER, ON_DATA | BIT(COMMAND_BENCH), MEMBER(batch), 1, INT32_MAX, "rows of a step"},
@@ -60,7 +69,8 @@ static const Flag flags[] = {
      "read lines 'train K' and 'infer K', answer with JSON"},
     {"profile", NULL, FLAG_SWITCH, ON_RUN & ~BIT(COMMAND_TEST), MEMBER(profile), 0, 0,
      "print the time of every kernel at the end"},
-    {"threads", "N", FLAG_INTEGER, ON_RUN, MEMBER(threads), 1, 1024, "CPU threads (default: all that may be used)"},
+    {"threads", "N", FLAG_INTEGER, ON_SETTINGS, MEMBER(threads), 1, 1024,
+     "CPU threads (default: all that may be used)"},
     {"device", "auto|cpu|cuda[:N]", FLAG_TEXT, ON_RUN, MEMBER(device), 0, 0,
      "where to compute (default auto: the first usable GPU, else the CPU)"},
     {"device", "cpu|cuda", FLAG_TEXT, BIT(COMMAND_INFO), MEMBER(device), 0, 0,
@@ -75,7 +85,7 @@ typedef struct CommandInfo {
 
 static const CommandInfo command_info[COMMANDS] = {
     [COMMAND_NONE] = {"", "", ""},
-    [COMMAND_PREPARE] = {"prepare", "--from DIR --out FILE.h5", "turn original data into a store"},
+    [COMMAND_PREPARE] = {"prepare", "--from DIR|FILE --out FILE.h5", "turn original data into a store"},
     [COMMAND_TRAIN] = {"train", "FILE.h5... --out DIR", "train on the sections of one or more stores"},
     [COMMAND_PREDICT] = {"predict", "FILE.h5 --weights W --out FILE.(h5ad|csv)", "predict for every spot"},
     [COMMAND_EVALUATE] = {"evaluate", "FILE.h5 --weights W", "loss and metrics against the truth in a store"},
@@ -305,6 +315,21 @@ static Status check_ending(const char *path) {
     return status_make(STATUS_INVALID, "--out %s: the name must end in .h5ad or .csv", path);
 }
 
+// train names a split, the others one part of it.
+static Status check_split(const Options *o) {
+    if (!o->split) return STATUS_OK;
+    const char *colon = strchr(o->split, ':');
+    if (o->command == COMMAND_TRAIN && o->hold_out_n)
+        return status_make(STATUS_INVALID, "--split and --hold-out exclude each other: both say what validates");
+    if (o->command == COMMAND_TRAIN && colon)
+        return status_make(STATUS_INVALID, "--split %s: train takes the whole split; give --split %.*s", o->split,
+                           (int)(colon - o->split), o->split);
+    if (o->command != COMMAND_TRAIN && (!colon || colon == o->split || !colon[1]))
+        return status_make(STATUS_INVALID, "--split %s: give the split and its part, such as --split %.*s:test",
+                           o->split, colon ? (int)(colon - o->split) : (int)strlen(o->split), o->split);
+    return STATUS_OK;
+}
+
 static Status need(const Options *o, const char *flag, const char *value) {
     if (value) return STATUS_OK;
     return status_make(STATUS_INVALID, "%s needs --%s; usage: %s %s", command_name(o->command), flag,
@@ -328,6 +353,7 @@ static Status check_complete(const Session *session, const Options *o) {
     if (bit & BIT(COMMAND_PREPARE)) TRY(need(o, "from", o->from));
     if (bit & ON_WEIGHTS) TRY(need(o, "weights", o->weights));
     if (bit & ON_OUTPUT) TRY(check_ending(o->out));
+    TRY(check_split(o));
     if (o->map && strcmp(o->map, "none") != 0 && !string_ends_with(o->map, ".png"))
         return status_make(STATUS_INVALID, "--map %s: the name must end in .png (or be none)", o->map);
     if (o->resume && o->overwrite) return status_make(STATUS_INVALID, "--resume and --overwrite exclude each other");

@@ -28,11 +28,11 @@ typedef struct Options {
     int section_n;
     const char **depth;
     int depth_n;
-    const char *from, *out, *weights, *map, *device;
+    const char *from, *out, *weights, *map, *device, *image, *split;
     int64_t seed, epochs, batch, steps, threads; // -1: not given (threads: 0)
     int64_t checkpoint_epochs;
     double checkpoint_seconds;
-    bool resume, overwrite, json, plan, profile, interactive;
+    bool resume, overwrite, append, json, plan, profile, interactive;
 } Options;
 
 // Reads argv into *out and into session->setting. Errors are for exit status 2 and name the nearest valid

@@ -7,11 +7,12 @@
 
 #include "../core/files.h"
 #include "../core/json.h"
+#include "../data/neighbours.h"
 #include "../data/predictions.h"
 #include "../report/map.h"
 #include "../report/progress.h"
 #include "../train/collect.h"
-#include "../data/safetensors.h"
+#include "../train/weights_load.h"
 #include "commands.h"
 
 typedef struct Prediction {
@@ -40,19 +41,16 @@ typedef struct Matrix {
 // The names that the weights file recorded for an axis; NULL if it has none that fit.
 static Status recorded_labels(Prediction *p, int axis, int64_t columns, const char *const **out_labels) {
     Arena *arena = &p->session->arena;
-    SafeFile file;
     JsonValue *list = NULL;
-    const char **labels = NULL;
+    const char **labels = NULL, *text = NULL;
     char *key = arena_printf(arena, "axis.%s", p->session->plan->axis[axis].name);
     if (!key) return arena_exhausted(64, 1);
-    TRY(safetensors_open(p->input->options->weights, &file));
-    const char *text = safetensors_metadata(&file, key);
+    TRY(weights_recorded(p->session, p->input->options->weights, key, &text));
     Status status = text ? json_parse(p->input->options->weights, text, strlen(text), arena, &list) : STATUS_OK;
     bool good = list && list->type == JSON_ARRAY && (int64_t)list->length == columns;
     if (status == STATUS_OK && good) status = ARENA_NEW(arena, labels, (size_t)columns + 1);
     for (int64_t i = 0; labels && i < columns; i++)
         labels[i] = list->items[i].type == JSON_STRING ? list->items[i].string : "";
-    safetensors_close(&file);
     *out_labels = labels;
     return status;
 }
@@ -182,8 +180,10 @@ static Status draw_section(Prediction *p, const Matrix *m, const float *truth, i
     float *values = malloc((size_t)count * 2 * sizeof *values);
     double *xy = malloc((size_t)count * 2 * sizeof *xy);
     Picture thumbnail = {0};
-    Status status = values && xy ? store_read_thumbnail(p->store, spot.section, &thumbnail)
-                                 : status_make(STATUS_NO_MEMORY, "no memory for the map");
+    double diameter = section->spot_diameter > 0 ? section->spot_diameter : 0.3 * (section->pitch_x + section->pitch_y);
+    Status status = values && xy ? STATUS_OK : status_make(STATUS_NO_MEMORY, "no memory for the map");
+    if (status == STATUS_OK && section->thumbnail_scale_x > 0) // a section may lack a picture
+        status = store_read_thumbnail(p->store, spot.section, &thumbnail);
     if (status == STATUS_OK) {
         for (int64_t i = 0; i < count; i++) {
             uint32_t row = p->spots[first + i].row;
@@ -192,6 +192,9 @@ static Status draw_section(Prediction *p, const Matrix *m, const float *truth, i
             xy[2 * i] = section->pixel[2 * row];
             xy[2 * i + 1] = section->pixel[2 * row + 1];
         }
+        double pitch = NAN; // of neither spot nor array anything may be known
+        if (!(diameter > 0)) status = neighbour_pitch(xy, (size_t)count, 2, &pitch);
+        if (!(diameter > 0)) diameter = pitch > 0 ? 0.6 * pitch : 1;
         MapPanel panels[2] = {{"prediction", values}, {"truth", values + count}};
         char title[200];
         snprintf(title, sizeof title, "%.80s, section %.80s", p->session->plan->name, section->name);
@@ -205,13 +208,14 @@ static Status draw_section(Prediction *p, const Matrix *m, const float *truth, i
             .image_scale_y = section->thumbnail_scale_y,
             .n_spots = (size_t)count,
             .xy = xy,
-            .spot_diameter = 0.6 * (section->pitch_x + section->pitch_y) / 2,
+            .spot_diameter = diameter,
+            .unit_in_microns = section->microns_per_pixel,
             .n_panels = truth ? 2 : 1,
             .panels = panels,
             .value_name = m->labels[column],
             .shared_scale = false,
         };
-        status = map_write_png(path, &map);
+        if (status == STATUS_OK) status = map_write_png(path, &map);
     }
     if (status == STATUS_OK) printf("%s: map of %s\n", path, m->labels[column]);
     picture_free(&thumbnail);
@@ -267,15 +271,8 @@ static void run_progress(void *context, int64_t done, int64_t all) {
 
 static Status select_rows(Prediction *p) {
     const Options *o = p->input->options;
-    bool *use = NULL;
     size_t number = 0;
-    TRY(ARENA_NEW(&p->session->arena, use, (size_t)rows_sections(p->rows) + 1));
-    for (int i = 0; i < o->section_n; i++) {
-        int section = 0;
-        TRY_IN(rows_find_section(p->rows, o->section[i], &section), "--section");
-        use[section] = true;
-    }
-    TRY(rows_select(p->rows, o->section_n ? use : NULL, &p->number, &p->count));
+    TRY(command_rows(p->input, p->rows, &p->number, &p->count));
     if (p->count == 0)
         return status_make(STATUS_INVALID, "%s has no %ss to predict", o->files[0], session_row_name(p->session));
     TRY(ARENA_NEW(&p->session->arena, p->spots, (size_t)p->count));
@@ -291,7 +288,7 @@ static Status run(Prediction *p) {
     const Options *o = p->input->options;
     const StmJob *job = plan_job(p->session->plan, command_name(o->command));
     TRY(select_rows(p));
-    TRY(weights_load(p->session, o->weights));
+    TRY(command_weights(p->input));
     TRY(collect_new(p->session, p->rows, job, command_batch(p->input), p->count, &p->collect));
     Progress progress = progress_new(stderr, session_row_name(p->session));
     RunHooks hooks = {run_progress, &progress, p->input->stop};

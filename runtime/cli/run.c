@@ -1,4 +1,4 @@
-// run: prepare, train and evaluate; and what all commands share.
+// run: train and evaluate; and what all commands share.
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -6,14 +6,13 @@
 #include <string.h>
 
 #include "../core/json.h"
-#include "../data/prepare.h"
 #include "../program/profile.h"
 #include "../report/progress.h"
 #include "../train/checkpoint.h"
 #include "../train/evaluate.h"
-#include "../train/recipe.h"
 #include "../train/runlog.h"
 #include "../train/trainer.h"
+#include "../train/weights_load.h"
 #include "commands.h"
 
 Status command_start(const CommandInput *input) {
@@ -35,6 +34,15 @@ Status command_profile(const CommandInput *input) {
     return status;
 }
 
+Status command_weights(const CommandInput *input) {
+    Text notes = {0};
+    Status status = weights_load(input->session, input->options->weights, &notes);
+    if (status == STATUS_OK) status = text_status(&notes);
+    if (status == STATUS_OK) fputs(text_string(&notes), stderr); // stdout may be JSON
+    text_free(&notes);
+    return status;
+}
+
 int64_t command_batch(const CommandInput *input) {
     const Session *s = input->session;
     if (input->options->batch > 0) return input->options->batch;
@@ -42,111 +50,28 @@ int64_t command_batch(const CommandInput *input) {
     return bound > 0 ? bound : 1;
 }
 
-// ---- prepare ---------------------------------------------------------------------------------------------------
-
-typedef struct PrepareScreen {
-    Progress progress;
-    const volatile sig_atomic_t *stop;
-    char what[48];
-} PrepareScreen;
-
-static bool prepare_progress(void *context, const char *what, double fraction) {
-    PrepareScreen *screen = context;
-    progress_update(&screen->progress, (int64_t)(fraction * 1000), what);
-    return !*screen->stop;
-}
-
-// A number of the prepare block; `value` stays as it is when the block has none.
-static Status recipe_number(const Session *session, const char *name, double low, double high, double *value) {
-    char buffer[RECIPE_TEXT];
-    const char *text = recipe_value(session, name, buffer);
-    if (!text) return STATUS_OK;
-    double number;
-    if (!parse_f64(text, strlen(text), &number) || !(number >= low && number <= high))
-        return status_make(STATUS_INVALID, "prepare block: %s = %s: a number from %g to %g is needed", name, text, low,
-                           high);
-    *value = number;
-    return STATUS_OK;
-}
-
-// Collects what the spec wants prepared: tile size and pitch, and the tables of proportions.
-static Status prepare_options(const CommandInput *input, PrepareOptions *out, const char **depths) {
-    const Session *s = input->session;
-    const StmPlan *plan = s->plan;
-    char buffer[RECIPE_TEXT], name[RECIPE_TEXT];
-    *out = prepare_defaults();
-    const char *layout = recipe_value(s, "layout", buffer);
-    if (layout && strcmp(layout, "legacy_st") != 0)
-        return status_make(STATUS_UNSUPPORTED,
-                           "prepare block: layout \"%s\" is not known; this program reads \"legacy_st\"", layout);
-    for (int p = 0; p < plan->prepares; p++) {
-        const char *entry = plan->prepare[p].name, *value = recipe_value(s, entry, buffer);
-        if (strchr(entry, '.') || strcmp(entry, "layout") == 0) continue;
-        if (strcmp(value, "tile") == 0) {
-            double size = (double)out->tile_size, deflate = out->deflate;
-            snprintf(name, sizeof name, "%.200s.size", entry);
-            TRY(recipe_number(s, name, 1, 4096, &size));
-            snprintf(name, sizeof name, "%.200s.pitch", entry);
-            TRY(recipe_number(s, name, 1e-3, 4096, &out->pitch));
-            snprintf(name, sizeof name, "%.200s.deflate", entry);
-            TRY(recipe_number(s, name, 0, 9, &deflate));
-            snprintf(name, sizeof name, "%.200s.filter", entry);
-            const char *filter = recipe_value(s, name, buffer);
-            if (filter && strcmp(filter, "box") != 0 && strcmp(filter, "bilinear") != 0)
-                return status_make(STATUS_INVALID, "prepare block: %s = %s: the filters are box and bilinear", name,
-                                   filter);
-            if (filter) out->filter = strcmp(filter, "box") == 0 ? RESAMPLE_BOX : RESAMPLE_BILINEAR;
-            out->tile_size = (size_t)size;
-            out->deflate = (int)deflate;
-            continue;
-        }
-        Recipe recipe;
-        TRY(recipe_dataset(s, entry, &recipe));
-        if (recipe.kind != RECIPE_TABLE) continue;
-        out->ranks = out->ranks || recipe.rank;
-        bool known = false;
-        for (size_t i = 0; i < out->n_depths; i++) known = known || strcmp(depths[i], recipe.proportions) == 0;
-        if (known || !*recipe.proportions) continue;
-        char *copy = NULL;
-        TRY(ARENA_COPY(&input->session->arena, copy, recipe.proportions, strlen(recipe.proportions)));
-        depths[out->n_depths++] = copy;
-    }
-    out->depths = out->n_depths ? depths : NULL;
-    return STATUS_OK;
-}
-
-Status command_prepare(const CommandInput *input) {
+Status command_rows(const CommandInput *input, Rows *rows, int64_t **out_numbers, int64_t *out_count) {
     const Options *o = input->options;
-    const char **depths = NULL;
-    PrepareOptions options;
-    PrepareReport report = {0};
-    TRY(ARENA_NEW(&input->session->arena, depths, (size_t)input->session->plan->prepares + 1));
-    TRY(prepare_options(input, &options, depths));
-    char *program =
-        arena_printf(&input->session->arena, "%s, stmc %s", input->session->plan->name, input->session->plan->version);
-    if (!program) return arena_exhausted(64, 1);
-    PrepareScreen screen = {.progress = progress_new(stderr, "step"), .stop = input->stop};
-    options.program = program;
-    options.sections = o->section;
-    options.n_sections = (size_t)o->section_n;
-    if (o->depth_n) {
-        options.depths = o->depth;
-        options.n_depths = (size_t)o->depth_n;
+    Arena *arena = &input->session->arena;
+    bool *use = NULL;
+    char *split = NULL;
+    TRY(ARENA_NEW(arena, use, (size_t)rows_sections(rows) + 1));
+    for (int i = 0; i < o->section_n; i++) {
+        int section = 0;
+        TRY_IN(rows_find_section(rows, o->section[i], &section), "--section");
+        use[section] = true;
     }
-    options.progress = prepare_progress;
-    options.context = &screen;
-    progress_begin(&screen.progress, "prepare", 0, 1000);
-    Status status = prepare_legacy_st(o->from, o->out, &options, &report);
-    progress_end(&screen.progress);
-    if (status == STATUS_OK) {
-        printf("%s: %zu section%s, %zu spot%s, tiles of %zu x %zu pixels\n", o->out, report.n_sections,
-               report.n_sections == 1 ? "" : "s", report.n_spots, report.n_spots == 1 ? "" : "s", options.tile_size,
-               options.tile_size);
-        if (report.n_edge_tiles) printf("%zu tiles reach over the edge of their picture\n", report.n_edge_tiles);
-        fputs(text_string(&report.notes), stdout);
-    }
-    prepare_report_free(&report);
-    return status;
+    if (!o->section_n) use = NULL;
+    if (!o->split) return rows_select(rows, use, out_numbers, out_count);
+    TRY(ARENA_COPY(arena, split, o->split, strlen(o->split)));
+    char *colon = strchr(split, ':'); // options.c has checked that there is one
+    *colon = '\0';
+    TRY_IN(rows_select_part(rows, use, split, colon + 1, out_numbers, out_count), "--split");
+    if (*out_count > 0) return STATUS_OK;
+    free(*out_numbers);
+    *out_numbers = NULL;
+    return status_make(STATUS_INVALID, "--split %s: no %s of %s is in this part", o->split,
+                       session_row_name(input->session), o->section_n ? "the sections of --section" : "the store");
 }
 
 // ---- train -----------------------------------------------------------------------------------------------------
@@ -162,6 +87,8 @@ Status command_train(const CommandInput *input) {
         .out = o->out,
         .hold_out = o->hold_out,
         .hold_out_n = o->hold_out_n,
+        .split = o->split,
+        .weights = o->weights,
         .seed = (uint32_t)o->seed,
         .epochs = o->epochs,
         .batch = o->batch > 0 ? o->batch : 0,
@@ -179,17 +106,6 @@ Status command_train(const CommandInput *input) {
 }
 
 // ---- evaluate --------------------------------------------------------------------------------------------------
-
-static Status select_sections(const CommandInput *input, Rows *rows, int64_t **out_numbers, int64_t *out_count) {
-    bool *use = NULL;
-    TRY(ARENA_NEW(&input->session->arena, use, (size_t)rows_sections(rows) + 1));
-    for (int i = 0; i < input->options->section_n; i++) {
-        int section = 0;
-        TRY_IN(rows_find_section(rows, input->options->section[i], &section), "--section");
-        use[section] = true;
-    }
-    return rows_select(rows, input->options->section_n ? use : NULL, out_numbers, out_count);
-}
 
 // What a metric's columns are called: the store's names, or numbers.
 static Status metric_label(Session *s, Rows *rows, const Metric *metric, int64_t k, char text[QUOTED_TEXT]) {
@@ -218,6 +134,9 @@ static Status evaluation_json(const CommandInput *input, Rows *rows, const Evalu
     for (int i = 0; i < o->section_n; i++) json_string(&w, o->section[i]);
     for (int i = 0; i < rows_sections(rows) && !o->section_n; i++) json_string(&w, rows_section(rows, i)->name);
     json_end_array(&w);
+    json_key(&w, "split");
+    if (o->split) json_string(&w, o->split);
+    else json_null(&w);
     json_key(&w, "rows"), json_integer(&w, count);
     json_key(&w, "loss"), json_number(&w, e->loss);
     for (int i = 0; i < e->count && status == STATUS_OK; i++) {
@@ -281,8 +200,8 @@ static Status evaluate_with(const CommandInput *input, Rows *rows) {
     Session *s = input->session;
     Evaluator *evaluator = NULL;
     int64_t *numbers = NULL, count = 0;
-    TRY(weights_load(s, input->options->weights));
-    Status status = select_sections(input, rows, &numbers, &count);
+    TRY(command_weights(input));
+    Status status = command_rows(input, rows, &numbers, &count);
     if (status == STATUS_OK) status = evaluator_new(s, rows, command_batch(input), count, &evaluator);
     if (status == STATUS_OK) {
         Progress progress = progress_new(stderr, session_row_name(s));

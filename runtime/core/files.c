@@ -19,7 +19,7 @@ enum { WRITE_BUFFER = 64 << 10 };
 Status file_read(const char *path, size_t limit, char **out_data, size_t *out_size) {
     *out_data = NULL;
     *out_size = 0;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe without a writer must not be waited for
     if (descriptor < 0) return status_errno(errno, "cannot open %s", path);
     Status status = STATUS_OK;
     char *data = NULL;
@@ -33,7 +33,11 @@ Status file_read(const char *path, size_t limit, char **out_data, size_t *out_si
         status = status_make(STATUS_INVALID, "%s is a directory; a file is needed", path);
         goto done;
     }
-    capacity = (S_ISREG(info.st_mode) && info.st_size > 0 ? (size_t)info.st_size : 4096) + 1;
+    if (!S_ISREG(info.st_mode)) {
+        status = status_make(STATUS_INVALID, "%s is a pipe or a device; a file is needed", path);
+        goto done;
+    }
+    capacity = (info.st_size > 0 ? (size_t)info.st_size : 4096) + 1;
     for (;;) {
         if (size > limit || capacity > limit + 4096 + 1) {
             status = status_make(STATUS_INVALID, "%s is larger than the %zu bytes allowed here", path, limit);

@@ -10,7 +10,7 @@
 #include "status.h"
 
 // The whole file in a new block that ends in an extra '\0'; the caller frees *out_data with free(). Files
-// larger than `limit` bytes are refused before reading.
+// larger than `limit` bytes are refused before reading; so is what is no regular file, without waiting for it.
 MUST_USE Status file_read(const char *path, size_t limit, char **out_data, size_t *out_size);
 
 // Size in bytes of a regular file; anything else (directory, missing) is an error.

@@ -164,7 +164,7 @@ typedef struct Job {
 } Job;
 
 static Status read_hdf5(const Job *job, const ForeignFile *f, Pool *pool, GuardBlock *block, Annotated *a) {
-    MatrixReader reader = {f, block, pool, &a->arena};
+    MatrixReader reader = {f, block, pool, &a->arena, true};
     CountsFormat format = COUNTS_UNKNOWN;
     TRY(detect_hdf5(f, &a->arena, &format));
     if (job->detect_only) {
@@ -189,6 +189,8 @@ static Status hdf5_work(void *context, GuardBlock *block) {
     TRY(foreign_open(job->path, &file));
     arena_init(&annotated.arena);
     Status status = job->detect_only ? STATUS_OK : pool_new(threads < MOST_THREADS ? threads : MOST_THREADS, &pool);
+    file.block = block;
+    file.pool = pool;
     if (status == STATUS_OK) status = read_hdf5(job, &file, pool, block, &annotated);
     pool_free(pool);
     arena_free(&annotated.arena); // the matrices stand in the block
@@ -196,11 +198,30 @@ static Status hdf5_work(void *context, GuardBlock *block) {
     return status;
 }
 
+static int threads_for(const CountsOptions *o) {
+    int threads = o && o->threads > 0 ? o->threads : usable_threads();
+    return threads < MOST_THREADS ? threads : MOST_THREADS;
+}
+
+// What the child has located is decoded here (h5_sparse.h).
+static Status finish(const char *path, const CountsOptions *o, const GuardBlock *block, Annotated *a, Matrix *m,
+                     const char *name) {
+    size_t repeats = 0;
+    TRY(matrix_finish(path, block, guard_seconds(path, o->limits), threads_for(o), m, &repeats));
+    if (repeats == 0) return STATUS_OK;
+    return annotated_note(a, "%s: %zu entries shared their place with another and were added to it", name, repeats);
+}
+
 static Status read_guarded(const char *path, const CountsOptions *o, Annotated *out) {
     Job job = {path, o, false};
     GuardBlock block;
     TRY(guard_run(path, o->limits, hdf5_work, &job, &block));
-    return annotated_receive(path, &block, out);
+    const GuardBlock held = block; // by the Annotated from now on
+    TRY(annotated_receive(path, &block, out));
+    TRY(finish(path, o, &held, out, &out->x, o->layer ? o->layer : "X"));
+    for (size_t i = 0; i < out->n_layers; i++)
+        TRY(finish(path, o, &held, out, &out->layer[i].matrix, out->layer[i].name));
+    return STATUS_OK;
 }
 
 Status counts_detect(const char *path, CountsFormat *out) {
@@ -326,9 +347,7 @@ static Status read_hest(const char *path, const CountsOptions *o, Annotated *out
     return status;
 }
 
-// Which matrix of a Space Ranger directory: filtered before raw, HDF5 before text; exact names before those with a
-// prefix, as GEO gives them.
-static Status find_matrix(const char *path, Arena *arena, char **out, bool *out_directory) {
+Status counts_find_matrix(const char *path, Arena *arena, char **out, bool *out_directory) {
     static const char *const endings[] = {"filtered_feature_bc_matrix.h5", "filtered_feature_bc_matrix",
                                           "raw_feature_bc_matrix.h5", "raw_feature_bc_matrix"};
     char **names = NULL;
@@ -395,7 +414,7 @@ static Status read_outs(const char *path, const CountsOptions *o, Annotated *a) 
     char *matrix = NULL;
     bool directory = false;
     arena_init(&arena);
-    Status status = find_matrix(path, &arena, &matrix, &directory);
+    Status status = counts_find_matrix(path, &arena, &matrix, &directory);
     if (status == STATUS_OK && directory) status = mex_read(matrix, o, a);
     else if (status == STATUS_OK) status = read_guarded(matrix, o, a);
     if (status == STATUS_OK && !o->only_x) status = add_space(path, o, &arena, a);

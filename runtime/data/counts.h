@@ -9,7 +9,8 @@
 //     Elucidata              an HDF5 file with spots/Train/SLIDE compound tables (compound.h), one slide at a time
 //
 // The format is told by content, not by name. HDF5 files are read in a guarded child process (guard.h): a damaged one
-// costs an error message. Nothing is made dense; columns that are not asked for are dropped while reading.
+// costs an error message. Rows of compressed matrices are only located there and decoded in this process, without HDF5.
+// Nothing is made dense; columns that are not asked for are dropped while reading.
 //
 // Repeated gene names become NAME-1, NAME-2 in file order (AnnData's rule), counted in duplicate_names. Spots and
 // positions that do not join are counted in joined and not_joined and described in the notes.
@@ -33,8 +34,8 @@ typedef enum CountsFormat {
 
 typedef struct CountsOptions {
     char *const *genes; // [n_genes] keep these columns, in this order, by name or (where there are any) id; NULL: all
-    size_t n_genes;
-    const char *genome;       // 10x: of a file with several; NULL: there must be one
+    size_t n_genes;     // with `genes`, 0: none; X, layers and raw of h5ad files are then not read at all
+    const char *genome; // 10x: of a file with several; NULL: there must be one
     const char *feature_type; // 10x: NULL: "Gene Expression"; "*": all
     const char *section;      // legacy ST section, HEST-1k id, Elucidata slide; NULL: there must be one
     const char *layer;        // h5ad: X is to be this layer, or "raw"; NULL: X itself
@@ -49,3 +50,6 @@ const char *counts_format_name(CountsFormat format);
 // What `path` is, without reading it; COUNTS_UNKNOWN is an error that says what was found and what is read.
 MUST_USE Status counts_detect(const char *path, CountsFormat *out_format);
 MUST_USE Status counts_read(const char *path, const CountsOptions *options, Annotated *out_annotated);
+// Which matrix of a Space Ranger directory is read: filtered before raw, HDF5 before text (then *out_directory); exact
+// names before those with a prefix, as GEO gives them. STATUS_NOT_FOUND: none.
+MUST_USE Status counts_find_matrix(const char *directory, Arena *arena, char **out_path, bool *out_directory);

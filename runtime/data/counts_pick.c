@@ -8,24 +8,36 @@ Column column_of_texts(const char *name, char **texts) {
     return (Column){.name = (char *)name, .kind = COLUMN_TEXT, .text = texts};
 }
 
-static Status index_names(char *const *names, size_t count, Arena *arena, NameIndex *index) {
-    TRY(name_index_init(index, arena, count + 1));
-    for (size_t i = 0; names && i < count; i++)
-        if (names[i]) name_index_add(index, names[i], (int64_t)i);
-    return STATUS_OK;
+// Where in the file each name that is asked for stands first.
+static void find_names(const NameIndex *asked, char *const *names, size_t columns, int64_t *at) {
+    for (size_t c = 0; names && c < columns; c++) {
+        int64_t i = names[c] ? name_index_find(asked, names[c]) : -1;
+        if (i >= 0 && at[i] < 0) at[i] = (int64_t)c;
+    }
 }
 
 // By name first, then by id; what is asked for twice is an error.
 static Status pick_by_name(const char *path, const CountsOptions *options, char *const *names, char *const *ids,
                            const uint8_t *allowed, size_t columns, Arena *arena, Picked *p) {
-    NameIndex by_name, by_id;
+    NameIndex asked; // few; the names of the file are many
+    int64_t *by_name = NULL, *by_id = NULL, *same = NULL;
     uint8_t *taken = NULL;
-    TRY(index_names(names, columns, arena, &by_name));
-    TRY(index_names(ids, columns, arena, &by_id));
+    size_t n = options->n_genes;
+    TRY(name_index_init(&asked, arena, n + 1));
+    TRY(ARENA_NEW(arena, by_name, n + 1));
+    TRY(ARENA_NEW(arena, by_id, n + 1));
+    TRY(ARENA_NEW(arena, same, n + 1));
     TRY(ARENA_NEW(arena, taken, columns + 1));
-    for (size_t i = 0; i < options->n_genes; i++) {
-        int64_t at = name_index_find(&by_name, options->genes[i]);
-        if (at < 0) at = name_index_find(&by_id, options->genes[i]);
+    for (size_t i = 0; i < n; i++) {
+        int64_t before = name_index_add(&asked, options->genes[i], (int64_t)i);
+        same[i] = before >= 0 ? before : (int64_t)i;
+        by_name[i] = by_id[i] = -1;
+    }
+    find_names(&asked, names, columns, by_name);
+    find_names(&asked, ids, columns, by_id);
+    for (size_t i = 0; i < n; i++) {
+        int64_t at = by_name[same[i]];
+        if (at < 0) at = by_id[same[i]];
         if (at < 0 || (allowed && !allowed[at])) {
             p->missing++;
             continue;

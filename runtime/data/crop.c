@@ -34,7 +34,8 @@ typedef struct Work {
     size_t level_width, level_height;
     size_t out_width, out_height;
     Worker *workers;
-    atomic_bool stop;
+    atomic_bool stop, cancelled;
+    atomic_size_t done;
     pthread_mutex_t lock; // of the two below
     Status status;
     size_t failed; // the spot of `status`
@@ -180,29 +181,46 @@ static void do_runs(void *context, int thread, int64_t first, int64_t last) {
         size_t spot = work->order[i].spot;
         Status status = do_spot(work, &work->workers[thread], spot);
         if (status != STATUS_OK) keep_failure(work, status, spot);
+        size_t done = atomic_fetch_add_explicit(&work->done, 1, memory_order_relaxed) + 1;
+        if (thread != 0 || !work->request->progress) continue;
+        if (work->request->progress(work->request->context, (double)done / (double)work->count)) continue;
+        atomic_store(&work->cancelled, true);
+        atomic_store(&work->stop, true);
     }
+}
+
+static Status look_at_slide(Work *work, SlideLevel *level, bool *one_picture) {
+    const CropRequest *request = work->request;
+    Slide *slide = NULL;
+    TRY(slide_open(request->path, &request->options, &slide));
+    SlideInfo info = slide_info(slide);
+    if (request->level < info.n_levels) *level = slide_level(slide, request->level);
+    slide_close(slide);
+    if (request->level >= info.n_levels)
+        return status_make(STATUS_INVALID, "%s: there is no level %zu; the slide has %zu", request->path,
+                           request->level, info.n_levels);
+    work->level_width = level->width;
+    work->level_height = level->height;
+    *one_picture = info.format == SLIDE_JPEG || info.format == SLIDE_PNG;
+    return STATUS_OK;
 }
 
 // What is common to all threads: the level's size, the order of the spots, and the picture where it is decoded once.
 static Status prepare(Work *work, Picture *picture, Order **out_order) {
     const CropRequest *request = work->request;
-    Slide *slide = NULL;
-    TRY(slide_open(request->path, &request->options, &slide));
-    SlideInfo info = slide_info(slide);
-    if (request->level >= info.n_levels) {
-        slide_close(slide);
-        return status_make(STATUS_INVALID, "%s: there is no level %zu; the slide has %zu", request->path,
-                           request->level, info.n_levels);
-    }
-    SlideLevel level = slide_level(slide, request->level);
-    slide_close(slide);
-    work->level_width = level.width;
-    work->level_height = level.height;
-    size_t whole = request->options.whole_bytes ? request->options.whole_bytes : (size_t)512 << 20;
-    bool one_picture = info.format == SLIDE_JPEG || info.format == SLIDE_PNG;
-    if (one_picture && level.height <= whole / 3 / level.width) {
-        TRY(image_load(request->path, whole, picture));
-        work->picture = picture;
+    SlideLevel level = {.tile_height = 1};
+    bool one_picture = request->picture != NULL;
+    if (one_picture) {
+        work->picture = request->picture;
+        work->level_width = request->picture->width;
+        work->level_height = request->picture->height;
+    } else {
+        TRY(look_at_slide(work, &level, &one_picture));
+        size_t whole = request->options.whole_bytes ? request->options.whole_bytes : (size_t)512 << 20;
+        if (one_picture && level.height <= whole / 3 / level.width) {
+            TRY(image_load(request->path, whole, picture));
+            work->picture = picture;
+        }
     }
     Order *order = malloc(work->count * sizeof *order);
     if (!order) return status_make(STATUS_NO_MEMORY, "no memory for %zu spots", work->count);
@@ -233,7 +251,11 @@ Status crop_spots(const CropRequest *request, const CropSpot *spots, size_t coun
         int64_t runs = (int64_t)((count + RUN - 1) / RUN);
         if (pool) pool_run(pool, do_runs, &work, runs);
         else do_runs(&work, 0, 0, runs);
-        status = status_context(work.status, "spot %zu", work.failed);
+        if (work.status == STATUS_OK && atomic_load(&work.cancelled))
+            status = status_make(STATUS_CANCELLED, "stopped while cutting tiles");
+        else if (request->names && work.status != STATUS_OK)
+            status = status_context(work.status, "spot %s", request->names[work.failed]);
+        else status = status_context(work.status, "spot %zu", work.failed);
     }
     if (status != STATUS_OK && request->jpegs)
         for (size_t i = 0; i < count; i++) {

@@ -30,7 +30,8 @@ typedef struct CropBytes {
 
 typedef struct CropRequest {
     const char *path;
-    SlideOptions options; // cache_bytes is for each thread; 0: 48 MiB, a band of tiles of a slide 60,000 pixels wide
+    const Picture *picture; // NULL, or the picture itself, already decoded: `path` is then only named in messages
+    SlideOptions options;   // cache_bytes is for each thread; 0: 48 MiB, a band of tiles of a slide 60,000 pixels wide
     size_t level;
     size_t width, height;         // of each rectangle, at most 16384 x 16384
     SlideBorder border;           // what is outside
@@ -44,8 +45,13 @@ typedef struct CropRequest {
     CropBytes *jpegs;         // [count], to be freed one by one; all free on failure
     const char *const *paths; // [count] JPEG files, written straight: make a directory under a temporary name, rename
                               // it when all are there
+    // Called now and then, by the thread that called crop_spots, with the fraction done; returning false stops the work
+    // with STATUS_CANCELLED. May be NULL.
+    bool (*progress)(void *context, double fraction);
+    void *context;
+    char *const *names; // [count] what messages call the spots; NULL: their numbers
 } CropRequest;
 
-// `pool` may be NULL: the caller alone. The error names the spot by its number; if several fail, the lowest one that
+// `pool` may be NULL: the caller alone. The error names the spot; if several fail, the lowest one that
 // was tried. Files written before a failure stay.
 MUST_USE Status crop_spots(const CropRequest *request, const CropSpot *spots, size_t count, Pool *pool);

@@ -37,7 +37,8 @@ void *guard_reserve(GuardBlock *block, size_t count, size_t size) {
     if (size && count > (SIZE_MAX / 4) / size) return NULL;
     size_t bytes = count * size, align = bytes >= ((size_t)1 << 20) ? PAGE : ALIGNMENT;
     size_t at = (*block->end + align - 1) / align * align;
-    if (at > block->mapped || bytes > block->mapped - at) return NULL;
+    // The last byte stays free: guard_run ends the block with a '\0' there.
+    if (at >= block->mapped - 1 || bytes > block->mapped - 1 - at) return NULL;
     *block->end = at + (bytes ? bytes : 1);
     return block->base + at;
 }
@@ -71,17 +72,20 @@ Status guard_exhausted(const GuardBlock *block, const char *path, size_t count, 
                        (double)block->limit / 1e6);
 }
 
+void guard_range(const GuardBlock *block, uintptr_t *out_low, uintptr_t *out_high) {
+    *out_low = (uintptr_t)block->base + REPORT_BYTES;
+    *out_high = (uintptr_t)block->base + *block->end;
+}
+
 bool guard_holds(const GuardBlock *block, const void *pointer, size_t count, size_t size) {
-    uintptr_t from = (uintptr_t)block->base + REPORT_BYTES, at = (uintptr_t)pointer;
-    uintptr_t end = (uintptr_t)block->base + *block->end;
+    uintptr_t from, end, at = (uintptr_t)pointer;
+    guard_range(block, &from, &end);
     if (at < from || at > end) return false;
     return size == 0 || count <= (end - at) / size;
 }
 
 bool guard_holds_text(const GuardBlock *block, const char *text) {
-    if (!guard_holds(block, text, 1, 1)) return false;
-    size_t room = (size_t)((uintptr_t)block->base + *block->end - (uintptr_t)text);
-    return memchr(text, '\0', room) != NULL;
+    return guard_holds(block, text, 1, 1); // guard_run sees to it that the block ends with a '\0'
 }
 
 void guard_block_free(GuardBlock *block) {
@@ -114,6 +118,10 @@ static GuardLimits complete(const char *path, GuardLimits l) {
     if (l.memory_bytes == 0) l.memory_bytes = physical_memory() / 2;
     if (l.results_bytes == 0) l.results_bytes = physical_memory() / 2;
     return l;
+}
+
+double guard_seconds(const char *path, GuardLimits limits) {
+    return complete(path, limits).cpu_seconds;
 }
 
 static Status map_block(const char *path, const GuardLimits *l, GuardBlock *block) {
@@ -261,6 +269,7 @@ Status guard_run(const char *path, GuardLimits limits, GuardWork work, void *con
     if (limits.in_process) {
         do_work(work, context, &block);
     } else {
+
         size_t space = address_space();
         pid_t child = fork();
         if (child < 0) {
@@ -278,15 +287,16 @@ Status guard_run(const char *path, GuardLimits limits, GuardWork work, void *con
     Status status = judge(path, &limits, report, wait, known, in_time);
     if (status == STATUS_OK && report->result) {
         block.result = report->result;
-        if (report->end > block.mapped || !guard_holds(&block, block.result, 1, 1))
+        if (report->end >= block.mapped || !guard_holds(&block, block.result, 1, 1))
             status = status_make(STATUS_MALFORMED, "%s: reading it went astray; copy or download it again", path);
     }
     if (status != STATUS_OK) {
         guard_block_free(&block);
         return status;
     }
-    size_t keep = (report->end + PAGE - 1) / PAGE * PAGE;
+    size_t keep = (report->end / PAGE + 1) * PAGE; // one byte more at least: whatever text begins in it ends in it
     if (keep < block.mapped && munmap(block.base + keep, block.mapped - keep) == 0) block.mapped = keep;
+    block.base[block.mapped - 1] = '\0';
     *out_block = block;
     return STATUS_OK;
 }

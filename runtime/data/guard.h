@@ -48,7 +48,8 @@ typedef Status (*GuardWork)(void *context, GuardBlock *block);
 // are; a crash is STATUS_MALFORMED, running out of time or memory is STATUS_MALFORMED or STATUS_NO_MEMORY, a child
 // ended by the user's interrupt is STATUS_CANCELLED. On failure there is no block.
 MUST_USE Status guard_run(const char *path, GuardLimits limits, GuardWork work, void *context, GuardBlock *out_block);
-void guard_block_free(GuardBlock *block); // a zeroed one is fine
+double guard_seconds(const char *path, GuardLimits limits); // the processor time that the limits give
+void guard_block_free(GuardBlock *block);                   // a zeroed one is fine
 
 // Zeroed room in the block, aligned to 64 bytes; NULL when the limit is reached or the product overflows.
 void *guard_take(GuardBlock *block, size_t count, size_t size);
@@ -64,4 +65,6 @@ MUST_USE Status guard_exhausted(const GuardBlock *block, const char *path, size_
 
 // Whether [pointer, pointer + bytes) lies in the block; whether `text` lies in it up to and with its '\0'.
 bool guard_holds(const GuardBlock *block, const void *pointer, size_t count, size_t size);
+// The addresses in which something that it holds may begin: low .. high - 1. For many pointers.
+void guard_range(const GuardBlock *block, uintptr_t *out_low, uintptr_t *out_high);
 bool guard_holds_text(const GuardBlock *block, const char *text);

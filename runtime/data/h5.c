@@ -35,10 +35,12 @@ void h5_close(hid_t id) {
     if (id > 0) H5Idec_ref(id);
 }
 
-Status h5_file_open(const char *path, hid_t *out_file) {
+Status h5_file_open_as(const char *path, hid_t access, hid_t *out_file) {
     h5_quiet();
     *out_file = -1;
+    uint64_t size = 0;
     if (is_directory(path)) return status_make(STATUS_INVALID, "%s is a directory; an HDF5 file is needed", path);
+    TRY(file_size(path, &size));     // refuses pipes and devices, which one could wait on
     FILE *probe = fopen(path, "rb"); // for the system's own reason: HDF5 buries it
     if (!probe) return status_errno(errno, "cannot open %s", path);
     unsigned char magic[8] = {0};
@@ -51,9 +53,13 @@ Status h5_file_open(const char *path, hid_t *out_file) {
             STATUS_MALFORMED,
             begins ? "%s: the HDF5 header is damaged or cut off; copy the file again" : "%s: not an HDF5 file", path);
     }
-    *out_file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    *out_file = H5Fopen(path, H5F_ACC_RDONLY, access);
     if (*out_file < 0) return h5_error(path, "opening", "the file (damaged or cut off; copy it again)");
     return STATUS_OK;
+}
+
+Status h5_file_open(const char *path, hid_t *out_file) {
+    return h5_file_open_as(path, H5P_DEFAULT, out_file);
 }
 
 Status h5_group_create(const char *path, hid_t parent, const char *name, hid_t *out_group) {
@@ -65,12 +71,26 @@ Status h5_group_create(const char *path, hid_t parent, const char *name, hid_t *
     return *out_group < 0 ? h5_error(path, "creating group", name) : STATUS_OK;
 }
 
-// False in *out_there if the link does not exist; an error if the file is too damaged to tell.
+// False in *out_there if the link does not exist; an error if the file is too damaged to tell, or if the link leads
+// somewhere else: no file that is read by these functions has links but its own objects.
 static Status link_there(const char *path, hid_t parent, const char *name, bool *out_there) {
+    H5L_info_t info;
     h5_quiet();
     htri_t there = H5Lexists(parent, name, H5P_DEFAULT);
     *out_there = there > 0;
-    return there < 0 ? h5_error(path, "finding", name) : STATUS_OK;
+    if (there < 0 || (there > 0 && H5Lget_info(parent, name, &info, H5P_DEFAULT) < 0))
+        return h5_error(path, "finding", name);
+    if (there > 0 && info.type != H5L_TYPE_HARD)
+        return status_make(STATUS_MALFORMED, "%s: '%s' is a link to another place, which is not followed", path, name);
+    return STATUS_OK;
+}
+
+// Whether the values stand in another file (external storage, virtual datasets).
+static bool is_elsewhere(hid_t dataset) {
+    hid_t create = H5Dget_create_plist(dataset);
+    bool elsewhere = create < 0 || H5Pget_layout(create) == H5D_VIRTUAL || H5Pget_external_count(create) > 0;
+    h5_close(create);
+    return elsewhere;
 }
 
 Status h5_group_open(const char *path, hid_t parent, const char *name, hid_t *out_group) {
@@ -357,6 +377,9 @@ Status h5_dataset_open(const char *path, hid_t parent, const char *name, H5T_cla
     hsize_t found[H5S_MAX_RANK] = {0};
     if (dataset < 0 || type < 0 || space < 0) {
         status = h5_error(path, "opening", name);
+    } else if (is_elsewhere(dataset)) {
+        status =
+            status_make(STATUS_MALFORMED, "%s: '%s' keeps its values in another file, which is not read", path, name);
     } else if (H5Tget_class(type) != type_class || (type_size && H5Tget_size(type) != type_size)) {
         status = status_make(STATUS_MALFORMED, "%s: '%s' must hold %s of %zu bytes", path, name, class_name(type_class),
                              type_size);
@@ -415,11 +438,17 @@ Status h5_read_texts(const char *path, hid_t parent, const char *name, Arena *ar
     *out_count = 0;
     TRY(h5_dataset_open(path, parent, name, H5T_STRING, 0, 1, dims, &dataset));
     Status status = STATUS_OK;
-    hid_t type = H5Dget_type(dataset), space = H5Dget_space(dataset);
-    bool variable = H5Tis_variable_str(type) > 0;
-    size_t width = variable ? sizeof(char *) : H5Tget_size(type), count = (size_t)dims[0];
+    hid_t type = H5Dget_type(dataset);
+    bool variable = H5Tis_variable_str(type) != 0;
+    size_t width = H5Tget_size(type), count = (size_t)dims[0];
     void *buffer = NULL;
     char **values = NULL;
+    if (variable) {
+        status = status_make(STATUS_MALFORMED,
+                             "%s: '%s' holds texts of variable length, which have no checksums and are not read here",
+                             path, name);
+        goto done;
+    }
     if (width == 0 || dims[0] > MOST_TEXT_BYTES / width) {
         status = status_make(STATUS_MALFORMED, "%s: '%s' is absurdly large", path, name);
         goto done;
@@ -430,14 +459,11 @@ Status h5_read_texts(const char *path, hid_t parent, const char *name, Arena *ar
         goto done;
     }
     TRY_OR(status, done, ARENA_NEW(arena, values, count));
-    // A read that fails half way may have filled some pointers, so the strings are returned in either case.
     if (count && H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, buffer) < 0)
         status = h5_error(path, "reading", name);
     else status = copy_texts(path, name, type, width, buffer, count, arena, values);
-    if (variable && count) H5Dvlen_reclaim(type, space, H5P_DEFAULT, buffer);
 done:
     free(buffer);
-    h5_close(space);
     h5_close(type);
     h5_close(dataset);
     if (status != STATUS_OK) return status;

@@ -4,6 +4,9 @@
 // deepest entry of the stack into the message instead. Ids are closed with h5_close. HDF5 has one lock for
 // the whole library; all functions may be called from several threads if HDF5 was built thread-safe, and from
 // one otherwise.
+//
+// Groups and datasets are opened for stores, which we write ourselves: links to other places (soft, external) and values
+// kept in other files are refused. h5_foreign.h is for everybody else's files.
 #pragma once
 
 #include <hdf5.h>
@@ -20,7 +23,8 @@ MUST_USE Status h5_error(const char *path, const char *doing, const char *object
 
 MUST_USE Status h5_file_open(const char *path,
                              hid_t *out_file); // read only; tells missing, not HDF5, cut off
-void h5_close(hid_t id);                       // any kind; ids <= 0 are ignored
+MUST_USE Status h5_file_open_as(const char *path, hid_t access, hid_t *out_file); // with a file access list
+void h5_close(hid_t id);                                                          // any kind; ids <= 0 are ignored
 
 // A file being written. A full disk shows in h5_output_status and h5_output_close, not in single writes
 // (h5_output.c says why), so long writers ask now and then. Must not move in memory while open.
@@ -83,5 +87,6 @@ MUST_USE Status h5_read_rows(const char *path, const char *name, hid_t dataset, 
                              hsize_t count, void *out_data);
 MUST_USE Status h5_write_rows(const char *path, const char *name, hid_t dataset, hid_t memory_type, hsize_t first,
                               hsize_t count, const void *data);
+// Of fixed width only: see h5_put_fixed_text.
 MUST_USE Status h5_read_texts(const char *path, hid_t parent, const char *name, Arena *arena, char ***out_values,
                               size_t *out_count);

@@ -11,7 +11,10 @@
 #include <stdint.h>
 
 #include "../core/arena.h"
+#include "../core/pool.h"
 #include "../core/status.h"
+#include "guard.h"
+#include "h5_driver.h"
 
 enum { FOREIGN_RATIO = 1100, FOREIGN_NAME = 256 };
 
@@ -20,7 +23,11 @@ typedef enum ForeignKind { FOREIGN_NOTHING, FOREIGN_GROUP, FOREIGN_DATASET, FORE
 typedef struct ForeignFile {
     const char *path; // not owned
     hid_t file;
-    uint64_t bytes; // of the file
+    H5Driver driver;
+    int descriptor;    // the same file, for pread; the driver's
+    uint64_t bytes;    // of the file
+    GuardBlock *block; // set by whoever wants texts to stand there; NULL: in the arena
+    Pool *pool;        // set by whoever lends one; NULL: this thread alone
 } ForeignFile;
 
 MUST_USE Status foreign_open(const char *path, ForeignFile *out_file); // registers LZF

@@ -1,41 +1,21 @@
-// h5_numbers: see h5_numbers.h. A stretch is read in batches of chunks: the calling thread fetches their raw bytes
-// (HDF5 is for one thread), then the pool decodes them straight into the caller's array where a chunk lies wholly in
-// the stretch.
+// h5_numbers: see h5_numbers.h. Chunks that are shuffled and deflated, as nearly all are, are put together and
+// converted in one pass over their byte planes.
 #include "h5_numbers.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <libdeflate.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "h5.h"
-#include "lzf.h"
-
-enum { BATCH_CHUNKS = 64, BATCH_BYTES = 8 << 20, PIECE_BYTES = 2 << 20, LZF = 32000 };
-
-typedef struct RawChunk {
-    unsigned char *bytes;
-    size_t capacity, size;
-    uint32_t mask;  // filters that were left out for this chunk
-    uint64_t first; // number at its beginning
-    unsigned char *scratch[2];
-    bool failed;
-} RawChunk;
-
-typedef struct NumberWork {
-    int descriptor;
-    // The chunk in which the last stretch ended, decoded: the next stretch begins in it.
-    unsigned char *kept;
-    uint64_t kept_first;
-    bool has_kept;
-    RawChunk raw[BATCH_CHUNKS];
-    struct libdeflate_decompressor *inflate[BATCH_CHUNKS];
-} NumberWork;
 
 static const size_t size_of[] = {1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+
+size_t number_size(NumberType type) {
+    return size_of[type];
+}
 
 bool numbers_are_real(NumberType type) {
     return type == NUMBER_F32 || type == NUMBER_F64;
@@ -69,34 +49,6 @@ static Status classify(H5Numbers *n, hid_t type, bool *out_plain) {
     return status;
 }
 
-static void find_fast_way(H5Numbers *n, bool plain) {
-    hid_t create = H5Dget_create_plist(n->dataset), of_file = H5Fget_create_plist(n->f->file);
-    H5D_layout_t layout = create < 0 ? H5D_LAYOUT_ERROR : H5Pget_layout(create);
-    hsize_t chunk = 0, userblock = 1;
-    if (of_file < 0 || H5Pget_userblock(of_file, &userblock) < 0) userblock = 1;
-    if (plain && layout == H5D_CONTIGUOUS && userblock == 0) {
-        haddr_t at = H5Dget_offset(n->dataset);
-        n->contiguous = at != HADDR_UNDEF && at < n->f->bytes && n->count * n->size <= n->f->bytes - at;
-        n->offset = at;
-    } else if (plain && layout == H5D_CHUNKED && H5Pget_chunk(create, 1, &chunk) == 1 && chunk > 0 &&
-               chunk * n->size <= (size_t)64 << 20) {
-        int filters = H5Pget_nfilters(create);
-        n->chunked = filters >= 0 && filters <= 4;
-        n->chunk = chunk;
-        n->filters = filters;
-        for (int i = 0; n->chunked && i < filters; i++) {
-            unsigned flags = 0, config = 0;
-            size_t values = 0;
-            n->filter[i] = H5Pget_filter2(create, (unsigned)i, &flags, &values, NULL, 0, NULL, &config);
-            n->chunked =
-                n->filter[i] == H5Z_FILTER_DEFLATE || n->filter[i] == H5Z_FILTER_SHUFFLE || n->filter[i] == LZF;
-        }
-    }
-    H5Eclear2(H5E_DEFAULT);
-    h5_close(of_file);
-    h5_close(create);
-}
-
 Status numbers_open(const ForeignFile *f, hid_t parent, const char *name, H5Numbers *out) {
     int rank = 0;
     hsize_t dims[4];
@@ -110,231 +62,25 @@ Status numbers_open(const ForeignFile *f, hid_t parent, const char *name, H5Numb
     if (rank > 2 || (rank == 2 && dims[1] != 1))
         status = foreign_error(f, out->dataset, "it has %d dimensions; one is expected", rank);
     if (status == STATUS_OK) status = classify(out, type, &plain);
-    if (status == STATUS_OK && rank == 1) find_fast_way(out, plain);
+    if (status == STATUS_OK && rank == 1 && plain) raw_describe(f, out->dataset, out->count, out->size, &out->raw);
     h5_close(type);
-    if (status == STATUS_OK && !(out->work = calloc(1, sizeof *out->work)))
-        status = arena_exhausted(1, sizeof *out->work);
-    if (status == STATUS_OK) out->work->descriptor = -1;
-    else numbers_close(out);
+    if (status != STATUS_OK) numbers_close(out);
     return status;
 }
 
 void numbers_close(H5Numbers *n) {
-    for (int i = 0; n->work && i < BATCH_CHUNKS; i++) {
-        free(n->work->raw[i].bytes);
-        free(n->work->raw[i].scratch[0]);
-        free(n->work->raw[i].scratch[1]);
-        if (n->work->inflate[i]) libdeflate_free_decompressor(n->work->inflate[i]);
-    }
-    if (n->work) free(n->work->kept);
-    if (n->work && n->work->descriptor >= 0) close(n->work->descriptor);
-    free(n->work);
     h5_close(n->memory_type);
     h5_close(n->dataset);
     *n = (H5Numbers){0};
 }
 
-// ---- Contiguous ---------------------------------------------------------------------------------
-
-typedef struct PlainRead {
-    int descriptor;
-    uint64_t offset, bytes;
-    unsigned char *out;
-    _Atomic int error;
-} PlainRead;
-
-static void read_pieces(void *context, int thread, int64_t first, int64_t last) {
-    (void)thread;
-    PlainRead *r = context;
-    for (uint64_t at = (uint64_t)first * PIECE_BYTES; at < (uint64_t)last * PIECE_BYTES && at < r->bytes;) {
-        size_t want = r->bytes - at < PIECE_BYTES ? (size_t)(r->bytes - at) : PIECE_BYTES;
-        ssize_t got = pread(r->descriptor, r->out + at, want, (off_t)(r->offset + at));
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) {
-            r->error = got < 0 ? errno : ENODATA;
-            return;
-        }
-        at += (uint64_t)got;
-    }
+void number_lane_free(NumberLane *lane) {
+    raw_lane_free(&lane->raw);
+    free(lane->values);
+    *lane = (NumberLane){0};
 }
 
-static void run(Pool *pool, PoolTask task, void *context, int64_t parts) {
-    if (pool) pool_run(pool, task, context, parts);
-    else task(context, 0, 0, parts);
-}
-
-static Status read_contiguous(H5Numbers *n, Pool *pool, uint64_t first, uint64_t count, void *out) {
-    if (n->work->descriptor < 0) n->work->descriptor = open(n->f->path, O_RDONLY | O_CLOEXEC);
-    if (n->work->descriptor < 0) return status_errno(errno, "cannot open %s", n->f->path);
-    PlainRead r = {n->work->descriptor, n->offset + first * n->size, count * n->size, out, 0};
-    run(pool, read_pieces, &r, (int64_t)((r.bytes + PIECE_BYTES - 1) / PIECE_BYTES));
-    if (r.error == 0) return STATUS_OK;
-    if (r.error == ENODATA) return status_make(STATUS_MALFORMED, "%s: the file ends within '%s'", n->f->path, n->name);
-    return status_errno(r.error, "cannot read '%s' of %s", n->name, n->f->path);
-}
-
-// ---- Chunks -------------------------------------------------------------------------------------
-
-static void unshuffle(const unsigned char *in, size_t bytes, size_t size, unsigned char *out) {
-    size_t n = bytes / size;
-    if (size == 4) {
-        const unsigned char *a = in, *b = in + n, *c = in + 2 * n, *d = in + 3 * n;
-        for (size_t i = 0; i < n; i++) {
-            uint32_t v = (uint32_t)a[i] | (uint32_t)b[i] << 8 | (uint32_t)c[i] << 16 | (uint32_t)d[i] << 24;
-            memcpy(out + 4 * i, &v, 4);
-        }
-    } else {
-        enum { BLOCK = 1024 }; // the part written stays in the first cache
-        for (size_t from = 0; from < n; from += BLOCK) {
-            size_t to = from + BLOCK < n ? from + BLOCK : n;
-            for (size_t b = 0; b < size; b++)
-                for (size_t i = from; i < to; i++) out[i * size + b] = in[b * n + i];
-        }
-    }
-    memcpy(out + n * size, in + n * size, bytes - n * size);
-}
-
-typedef struct Decode {
-    H5Numbers *n;
-    uint64_t first, count;
-    unsigned char *out;
-    int chunks;
-} Decode;
-
-// Undoes the filters; the last step writes to `target` if given, else the result is where *out_result says.
-static bool decode(H5Numbers *n, RawChunk *raw, struct libdeflate_decompressor **inflate, unsigned char *target,
-                   const unsigned char **out_result) {
-    size_t bytes = (size_t)n->chunk * n->size, size = raw->size;
-    const unsigned char *now = raw->bytes;
-    int steps = 0, step = 0;
-    for (int i = 0; i < n->filters; i++) steps += !(raw->mask >> i & 1);
-    for (int i = n->filters - 1; i >= 0; i--) {
-        if (raw->mask >> i & 1) continue;
-        unsigned char *to = ++step == steps && target ? target : raw->scratch[step & 1];
-        if (!to) to = raw->scratch[step & 1] = malloc(bytes);
-        if (!to) return false;
-        if (n->filter[i] == H5Z_FILTER_DEFLATE) {
-            if (!*inflate) *inflate = libdeflate_alloc_decompressor();
-            size_t got = 0;
-            if (!*inflate || libdeflate_zlib_decompress(*inflate, now, size, to, bytes, &got) != LIBDEFLATE_SUCCESS)
-                return false;
-            size = got;
-        } else if (n->filter[i] == LZF) {
-            size_t got = 0;
-            if (!lzf_expand(now, size, to, bytes, &got)) return false;
-            size = got;
-        } else {
-            if (size != bytes) return false;
-            unshuffle(now, size, n->size, to);
-        }
-        now = to;
-    }
-    *out_result = now;
-    return size == bytes;
-}
-
-static void decode_chunks(void *context, int thread, int64_t first, int64_t last) {
-    (void)thread;
-    Decode *d = context;
-    H5Numbers *n = d->n;
-    for (int64_t i = first; i < last; i++) {
-        RawChunk *raw = &n->work->raw[i];
-        if (raw->failed) continue;
-        uint64_t end = raw->first + n->chunk, from = raw->first > d->first ? raw->first : d->first;
-        uint64_t to = end < d->first + d->count ? end : d->first + d->count;
-        bool whole = from == raw->first && to == end;
-        unsigned char *out = d->out + (from - d->first) * n->size;
-        const unsigned char *result = NULL;
-        // The last chunk of the stretch, if it goes on, is decoded to where the next stretch finds it.
-        unsigned char *target = whole ? out : to < end && n->work->kept ? n->work->kept : NULL;
-        if (!decode(n, raw, &n->work->inflate[i], target, &result)) raw->failed = true;
-        else if (result != out) memcpy(out, result + (from - raw->first) * n->size, (to - from) * n->size);
-        if (!raw->failed && target && target == n->work->kept && result == target) {
-            n->work->kept_first = raw->first;
-            n->work->has_kept = true;
-        }
-    }
-}
-
-// The raw bytes of one chunk; *out_there false if the file does not hold it (its numbers are the fill value). HDF5
-// 1.10 finds one chunk in logarithmic time only in these two calls; those that tell the address walk over all chunks.
-// `straight`: an unfiltered chunk goes there, and raw->bytes stays as it is.
-static Status fetch(H5Numbers *n, uint64_t number, RawChunk *raw, unsigned char *straight, bool *out_there) {
-    hsize_t offset[1] = {number * n->chunk}, stored = 0;
-    raw->first = offset[0];
-    raw->failed = false;
-    *out_there = false;
-    if (H5Dget_chunk_storage_size(n->dataset, offset, &stored) < 0) { // also how it says that there is no such chunk
-        H5Eclear2(H5E_DEFAULT);
-        return STATUS_OK;
-    }
-    if (stored == 0) return STATUS_OK;
-    if (stored > n->f->bytes)
-        return status_make(STATUS_MALFORMED,
-                           "%s: the chunk of '%s' at number %llu claims %llu bytes, more than the file "
-                           "has",
-                           n->f->path, n->name, (unsigned long long)offset[0], (unsigned long long)stored);
-    if (straight && stored == n->chunk * n->size) {
-        if (H5Dread_chunk(n->dataset, H5P_DEFAULT, offset, &raw->mask, straight) < 0)
-            return h5_error(n->f->path, "reading a chunk of", n->name);
-        *out_there = true;
-        return STATUS_OK;
-    }
-    if (stored > raw->capacity) {
-        free(raw->bytes);
-        raw->bytes = malloc((size_t)stored);
-        raw->capacity = raw->bytes ? (size_t)stored : 0;
-        if (!raw->bytes) return arena_exhausted((size_t)stored, 1);
-    }
-    raw->size = (size_t)stored;
-    if (H5Dread_chunk(n->dataset, H5P_DEFAULT, offset, &raw->mask, raw->bytes) < 0)
-        return h5_error(n->f->path, "reading a chunk of", n->name);
-    *out_there = true;
-    return STATUS_OK;
-}
-
-static Status read_slowly(H5Numbers *n, uint64_t first, uint64_t count, void *out);
-
-static Status read_chunks(H5Numbers *n, Pool *pool, uint64_t first, uint64_t count, void *out) {
-    NumberWork *w = n->work;
-    if (!w->kept && !(w->kept = malloc((size_t)n->chunk * n->size))) return arena_exhausted((size_t)n->chunk, n->size);
-    if (w->has_kept && first >= w->kept_first && first - w->kept_first < n->chunk) {
-        uint64_t have = w->kept_first + n->chunk - first;
-        if (have > count) have = count;
-        memcpy(out, w->kept + (first - w->kept_first) * n->size, (size_t)have * n->size);
-        first += have;
-        count -= have;
-        out = (unsigned char *)out + have * n->size;
-        if (count == 0) return STATUS_OK;
-    }
-    w->has_kept = false;
-    uint64_t chunk = first / n->chunk, end = (first + count + n->chunk - 1) / n->chunk;
-    while (chunk < end) {
-        Decode d = {n, first, count, out, 0};
-        size_t bytes = 0;
-        while (chunk < end && d.chunks < BATCH_CHUNKS && bytes < BATCH_BYTES) {
-            bool there = false;
-            uint64_t begin = chunk * n->chunk;
-            bool straight = n->filters == 0 && begin >= first && begin + n->chunk <= first + count;
-            unsigned char *to = straight ? (unsigned char *)out + (begin - first) * n->size : NULL;
-            TRY(fetch(n, chunk++, &n->work->raw[d.chunks], to, &there));
-            if (!there) return read_slowly(n, first, count, out);
-            if (straight) continue;
-            bytes += n->work->raw[d.chunks++].size + n->chunk * n->size / 4;
-        }
-        run(pool, decode_chunks, &d, d.chunks);
-        for (int i = 0; i < d.chunks; i++)
-            if (n->work->raw[i].failed)
-                return status_make(STATUS_MALFORMED,
-                                   "%s: the chunk of '%s' at number %llu is damaged: its compressed "
-                                   "bytes do not expand to %llu numbers; copy the file again",
-                                   n->f->path, n->name, (unsigned long long)n->work->raw[i].first,
-                                   (unsigned long long)n->chunk);
-    }
-    return STATUS_OK;
-}
-
-static Status read_slowly(H5Numbers *n, uint64_t first, uint64_t count, void *out) {
+static Status read_slowly(const H5Numbers *n, uint64_t first, uint64_t count, void *out) {
     hsize_t start[2] = {first, 0}, size[2] = {count, 1};
     hid_t space = H5Dget_space(n->dataset), memory = -1;
     int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
@@ -348,14 +94,25 @@ static Status read_slowly(H5Numbers *n, uint64_t first, uint64_t count, void *ou
     return status;
 }
 
-Status numbers_read(H5Numbers *n, Pool *pool, uint64_t first, uint64_t count, void *out) {
+Status numbers_take(const H5Numbers *n, NumberLane *lane, uint64_t first, uint64_t count) {
     if (first > n->count || count > n->count - first)
         return status_make(STATUS_MALFORMED, "%s: '%s' has %llu numbers; %llu from %llu on are needed", n->f->path,
                            n->name, (unsigned long long)n->count, (unsigned long long)count, (unsigned long long)first);
+    bool there = false;
+    lane->first = first;
+    lane->count = count;
+    lane->slow = false;
     if (count == 0) return STATUS_OK;
-    if (n->contiguous) return read_contiguous(n, pool, first, count, out);
-    if (n->chunked) return read_chunks(n, pool, first, count, out);
-    return read_slowly(n, first, count, out);
+    if (raw_possible(&n->raw)) TRY(raw_locate(&n->raw, &lane->raw, first, count, &there));
+    if (there) return STATUS_OK;
+    lane->slow = true;
+    if (count * n->size > lane->room) {
+        free(lane->values);
+        lane->values = malloc((size_t)count * n->size);
+        lane->room = lane->values ? (size_t)count * n->size : 0;
+        if (!lane->values) return arena_exhausted((size_t)count, n->size);
+    }
+    return read_slowly(n, first, count, lane->values);
 }
 
 // ---- Conversion ---------------------------------------------------------------------------------
@@ -407,19 +164,174 @@ void numbers_to_i64(NumberType type, const void *in, size_t count, int64_t *out)
     EVERY_TYPE((int64_t)x[i], whole((double)x[i]))
 }
 
+// ---- Byte planes --------------------------------------------------------------------------------
+
+enum { AT_ONCE = 16 };
+
+// Little-endian numbers of four bytes whose bytes stand in four planes.
+static void join_planes(const unsigned char *const plane[4], size_t count, void *numbers) {
+    unsigned char *out = numbers;
+    size_t i = 0;
+#if defined(__SSE2__)
+    for (; i + AT_ONCE <= count; i += AT_ONCE) {
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(plane[0] + i));
+        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(plane[1] + i));
+        __m128i c = _mm_loadu_si128((const __m128i *)(const void *)(plane[2] + i));
+        __m128i d = _mm_loadu_si128((const __m128i *)(const void *)(plane[3] + i));
+        __m128i ab = _mm_unpacklo_epi8(a, b), cd = _mm_unpacklo_epi8(c, d);
+        __m128i *to = (__m128i *)(void *)(out + 4 * i);
+        _mm_storeu_si128(to, _mm_unpacklo_epi16(ab, cd));
+        _mm_storeu_si128(to + 1, _mm_unpackhi_epi16(ab, cd));
+        ab = _mm_unpackhi_epi8(a, b), cd = _mm_unpackhi_epi8(c, d);
+        _mm_storeu_si128(to + 2, _mm_unpacklo_epi16(ab, cd));
+        _mm_storeu_si128(to + 3, _mm_unpackhi_epi16(ab, cd));
+    }
+#endif
+    for (; i < count; i++)
+        for (size_t b = 0; b < 4; b++) out[4 * i + b] = plane[b][i];
+}
+
+// Where any of the four upper planes is not 0, the number is beyond int32.
+static void mark_upper(const unsigned char *const plane[4], size_t count, int32_t *out) {
+    for (size_t i = 0; i < count;) {
+        size_t end = i + AT_ONCE < count ? i + AT_ONCE : count;
+        unsigned any = 0;
+        for (size_t p = 0; p < 4; p++) {
+            uint64_t word[2] = {0, 0};
+            memcpy(word, plane[p] + i, end - i);
+            any |= (word[0] | word[1]) != 0;
+        }
+        for (size_t k = i; any && k < end; k++)
+            if (plane[0][k] | plane[1][k] | plane[2][k] | plane[3][k]) out[k] = -1;
+        i = end;
+    }
+}
+
+static void find_planes(const RawPiece *p, size_t first, const unsigned char *plane[4]) {
+    for (size_t i = 0; i < 4; i++) plane[i] = p->bytes + (first + i) * p->planes + p->skip;
+}
+
+typedef struct Giving {
+    const H5Numbers *n;
+    uint64_t first;
+    void *out;
+} Giving;
+
+// In pieces, put together where the bytes are planes.
+static void each_block(const Giving *g, const RawPiece *p,
+                       void (*convert)(const Giving *g, const void *in, size_t count, size_t at)) {
+    enum { BLOCK = 512 };
+    unsigned char block[BLOCK * 8];
+    size_t at = (size_t)(p->first - g->first);
+    for (size_t i = 0; i < p->count; i += BLOCK) {
+        size_t count = p->count - i < BLOCK ? p->count - i : BLOCK;
+        const unsigned char *in = p->bytes + (p->skip + i) * g->n->size;
+        if (p->planes) {
+            raw_unshuffle(p->bytes, p->planes, g->n->size, p->skip + i, count, block);
+            in = block;
+        }
+        convert(g, in, count, at + i);
+    }
+}
+
+static void block_to_index(const Giving *g, const void *in, size_t count, size_t at) {
+    int64_t wide[512];
+    int32_t *out = (int32_t *)g->out + at;
+    numbers_to_i64(g->n->type, in, count, wide);
+    for (size_t i = 0; i < count; i++) out[i] = wide[i] >= 0 && wide[i] <= INT32_MAX ? (int32_t)wide[i] : -1;
+}
+
+static void block_to_f32(const Giving *g, const void *in, size_t count, size_t at) {
+    numbers_to_f32(g->n->type, in, count, (float *)g->out + at);
+}
+
+static void take_index(void *context, const RawPiece *p) {
+    const Giving *g = context;
+    int32_t *out = (int32_t *)g->out + (p->first - g->first);
+    bool four = g->n->type == NUMBER_I32 || g->n->type == NUMBER_U32;
+    bool eight = g->n->type == NUMBER_I64 || g->n->type == NUMBER_U64;
+    if (p->planes && (four || eight)) {
+        const unsigned char *plane[4];
+        find_planes(p, 0, plane);
+        join_planes(plane, p->count, out);
+        if (!eight) return;
+        find_planes(p, 4, plane);
+        mark_upper(plane, p->count, out);
+    } else if (!p->planes && four) {
+        const unsigned char *in = p->bytes + p->skip * 4;
+        if ((const void *)in != (const void *)out) memcpy(out, in, p->count * 4);
+    } else {
+        each_block(g, p, block_to_index);
+    }
+}
+
+static void take_f32(void *context, const RawPiece *p) {
+    const Giving *g = context;
+    float *out = (float *)g->out + (p->first - g->first);
+    if (p->planes && (g->n->type == NUMBER_F32 || g->n->type == NUMBER_I32)) {
+        const unsigned char *plane[4];
+        find_planes(p, 0, plane);
+        if (g->n->type == NUMBER_F32) {
+            join_planes(plane, p->count, out);
+            return;
+        }
+        int32_t block[512];
+        for (size_t i = 0; i < p->count; i += 512) {
+            size_t count = p->count - i < 512 ? p->count - i : 512;
+            join_planes(plane, count, block);
+            numbers_to_f32(NUMBER_I32, block, count, out + i);
+            for (size_t b = 0; b < 4; b++) plane[b] += count;
+        }
+    } else if (!p->planes && g->n->type == NUMBER_F32) {
+        const unsigned char *in = p->bytes + p->skip * 4;
+        if ((const void *)in != (const void *)out) memcpy(out, in, p->count * 4);
+    } else {
+        each_block(g, p, block_to_f32);
+    }
+}
+
+static Status give(const H5Numbers *n, NumberLane *lane, bool same, RawTake take, void *out) {
+    Giving g = {n, lane->first, out};
+    if (lane->count == 0) return STATUS_OK;
+    if (!lane->slow) return raw_read(&n->raw, &lane->raw, same ? out : NULL, take, &g);
+    take(&g, &(RawPiece){lane->first, (size_t)lane->count, 0, 0, lane->values});
+    return STATUS_OK;
+}
+
+Status numbers_give_index(const H5Numbers *n, NumberLane *lane, int32_t *out) {
+    bool same = (n->type == NUMBER_I32 || n->type == NUMBER_U32) && !n->raw.shuffled;
+    return give(n, lane, same, take_index, out);
+}
+
+Status numbers_give_f32(const H5Numbers *n, NumberLane *lane, float *out) {
+    return give(n, lane, n->type == NUMBER_F32 && !n->raw.shuffled, take_f32, out);
+}
+
+Status numbers_give(const H5Numbers *n, NumberLane *lane, void *out) {
+    if (lane->count == 0) return STATUS_OK;
+    if (!lane->slow) return raw_read(&n->raw, &lane->raw, out, NULL, NULL);
+    memcpy(out, lane->values, (size_t)lane->count * n->size);
+    return STATUS_OK;
+}
+
+// ---- Whole datasets -----------------------------------------------------------------------------
+
 static Status load(const ForeignFile *f, hid_t parent, const char *name, bool real, void **out, size_t *out_count) {
     H5Numbers n;
+    NumberLane lane = {0};
     *out = NULL;
     *out_count = 0;
     TRY(numbers_open(f, parent, name, &n));
     Status status = STATUS_OK;
     void *raw = malloc((size_t)n.count * n.size + 1), *values = calloc((size_t)n.count + 1, 8);
     if (!raw || !values) status = arena_exhausted((size_t)n.count, 8 + n.size);
-    if (status == STATUS_OK) status = numbers_read(&n, NULL, 0, n.count, raw);
+    if (status == STATUS_OK) status = numbers_take(&n, &lane, 0, n.count);
+    if (status == STATUS_OK) status = numbers_give(&n, &lane, raw);
     if (status == STATUS_OK && real) numbers_to_f64(n.type, raw, (size_t)n.count, values);
     if (status == STATUS_OK && !real) numbers_to_i64(n.type, raw, (size_t)n.count, values);
     if (status == STATUS_OK) *out_count = (size_t)n.count;
     free(raw);
+    number_lane_free(&lane);
     numbers_close(&n);
     if (status != STATUS_OK) free(values);
     else *out = values;

@@ -1,11 +1,10 @@
-// h5_numbers: long one-dimensional datasets of numbers, read in stretches and fast: raw chunks are taken from HDF5 and
-// decoded on the pool's threads with libdeflate, which is two to three times as fast as HDF5's own way. Whatever this
-// does not know (other filters, odd number types, other layouts) goes through H5Dread: slower, same values. Internal to
-// runtime/data.
+// h5_numbers: long one-dimensional datasets of numbers, read in stretches, by several threads, and converted on the
+// way. Raw chunks are decoded with libdeflate (h5_raw.h), which is two to three times as fast as HDF5's own way;
+// whatever that does not know (other filters, odd number types, other layouts) goes through H5Dread: slower, same
+// values. Internal to runtime/data.
 #pragma once
 
-#include "../core/pool.h"
-#include "h5_foreign.h"
+#include "h5_raw.h"
 
 typedef enum NumberType {
     NUMBER_I8,
@@ -27,22 +26,31 @@ typedef struct H5Numbers {
     uint64_t count;
     NumberType type; // of what numbers_read gives, little endian as this machine
     size_t size;     // bytes of one number
-    // The fast ways.
-    bool contiguous;
-    uint64_t offset; // of the values in the file
-    bool chunked;
-    uint64_t chunk; // numbers in a chunk
-    int filters;
-    int filter[4];
-    struct NumberWork *work; // buffers and decompressors
+    H5Raw raw;       // not possible: H5Dread
 } H5Numbers;
+
+// What one thread works with. A zeroed one is ready.
+typedef struct NumberLane {
+    RawLane raw;
+    uint64_t first, count;
+    bool slow; // the numbers stand in `values`, read by HDF5
+    unsigned char *values;
+    size_t room;
+} NumberLane;
 
 // Refuses, with file and object: missing datasets, other shapes, types that are not numbers (enumerations such as
 // h5py's booleans count as their integers).
 MUST_USE Status numbers_open(const ForeignFile *f, hid_t parent, const char *name, H5Numbers *out);
 void numbers_close(H5Numbers *numbers); // a zeroed one is fine
-// Numbers first .. first + count - 1 into out[count], in `type`. pool may be NULL.
-MUST_USE Status numbers_read(H5Numbers *numbers, Pool *pool, uint64_t first, uint64_t count, void *out);
+
+// Numbers first .. first + count - 1, in two steps. The first asks HDF5, so only one thread may be in it; the second is
+// free of it.
+MUST_USE Status numbers_take(const H5Numbers *numbers, NumberLane *lane, uint64_t first, uint64_t count);
+MUST_USE Status numbers_give(const H5Numbers *numbers, NumberLane *lane, void *out); // in `type`
+MUST_USE Status numbers_give_f32(const H5Numbers *numbers, NumberLane *lane, float *out);
+// Numbers beyond 0 .. INT32_MAX become negative.
+MUST_USE Status numbers_give_index(const H5Numbers *numbers, NumberLane *lane, int32_t *out);
+void number_lane_free(NumberLane *lane);
 
 void numbers_to_f32(NumberType type, const void *in, size_t count, float *out);
 void numbers_to_f64(NumberType type, const void *in, size_t count, double *out);
@@ -54,3 +62,4 @@ MUST_USE Status numbers_load_f64(const ForeignFile *f, hid_t parent, const char 
 MUST_USE Status numbers_load_i64(const ForeignFile *f, hid_t parent, const char *name, int64_t **out,
                                  size_t *out_count);
 bool numbers_are_real(NumberType type);
+size_t number_size(NumberType type); // bytes

@@ -22,6 +22,7 @@ typedef struct MatrixReader {
     GuardBlock *block;
     Pool *pool;   // may be NULL
     Arena *arena; // scratch
+    bool later;   // compressed rows are only located; matrix_finish decodes them in the caller's process
 } MatrixReader;
 
 typedef struct MatrixForm {
@@ -51,3 +52,19 @@ MUST_USE Status matrix_read(const MatrixReader *reader, hid_t parent, const char
                             const ColumnChoice *choice, Matrix *out);
 // A Matrix of no entries in the block.
 MUST_USE Status matrix_nothing(const MatrixReader *reader, size_t rows, size_t columns, Matrix *out);
+
+// Compressed rows that the child has only located (matrix->pending): decoded by `threads` threads of this process into
+// memory of the matrix. HDF5 is not needed for that, and what is decoded by our own code and libdeflate needs no guard,
+// while shared memory costs twice as much as this. The plan is checked; `block` is where it stands. At most `seconds`.
+MUST_USE Status matrix_finish(const char *path, const GuardBlock *block, double seconds, int threads, Matrix *matrix,
+                              size_t *out_repeats);
+
+// ---- Shared by the readers
+
+// Address space in the block for up to `most` entries, as far as the limit allows; the Matrix counts what it holds with
+// matrix_settle when it is filled.
+MUST_USE Status matrix_reserve(const MatrixReader *reader, size_t rows, size_t columns, uint64_t most, Matrix *out,
+                               size_t *out_room);
+void matrix_settle(const MatrixReader *reader, const Matrix *matrix);
+// Rows in ascending columns, entries of one place added; everything moves up where that made room.
+MUST_USE Status matrix_sort_rows(Matrix *matrix, size_t *out_repeats);

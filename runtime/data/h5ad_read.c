@@ -413,13 +413,15 @@ Status h5ad_read(const MatrixReader *r, const CountsOptions *o, Annotated *a) {
     TRY(pick_columns(r->f->path, o, names, ids, NULL, h.file_columns, a, &h.picked));
     TRY(foreign_kind(r->f, r->f->file, x, &kind));
     a->has_x = kind != FOREIGN_NOTHING;
-    if (a->has_x) TRY(read_matrix(&h, x, h.file_columns, &h.picked.choice, &a->x, &a->x_was_dense, &words));
+    bool no_columns = o->genes && o->n_genes == 0;
+    if (a->has_x && !no_columns)
+        TRY(read_matrix(&h, x, h.file_columns, &h.picked.choice, &a->x, &a->x_was_dense, &words));
     else TRY(matrix_nothing(r, h.rows, h.picked.count, &a->x));
     a->x.row_name = rows;
     TRY(place_columns(&h.picked, names, ids, &var, a));
     if (!o->only_x) {
-        if (!o->layer) TRY(read_layers(&h));
-        if (!o->layer) TRY(read_raw(&h));
+        if (!o->layer && !no_columns) TRY(read_layers(&h));
+        if (!o->layer && !no_columns) TRY(read_raw(&h));
         TRY(read_obsm(&h));
         TRY(read_libraries(&h));
     }

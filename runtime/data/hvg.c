@@ -7,6 +7,7 @@
 
 #include "loess.h"
 #include "normalise.h"
+#include "spread.h"
 
 void hvg_free(HvgResult *r) {
     free(r->chosen);
@@ -37,12 +38,15 @@ static Status result_create(size_t columns, HvgResult *r) {
 // Mean and variance (ddof 1) of expm1(x) per column, two passes.
 static Status unlogged_moments(const Matrix *m, double *mean, double *variance) {
     int64_t nnz = matrix_nnz(m);
-    float *value = malloc(((size_t)nnz + 1) * sizeof *value);
+    float *value = spread_scratch(((size_t)nnz + 1) * sizeof *value);
     if (!value) return status_make(STATUS_NO_MEMORY, "no memory for %lld unlogged values", (long long)nnz);
     Matrix unlogged = *m;
-    matrix_map(&unlogged, expm1, value);
+    bool finite = matrix_map(m, expm1, value);
     unlogged.value = value;
-    Status status = matrix_check_values(&unlogged, false, "undoing the logarithm (is this log1p data?)");
+    Status status = STATUS_OK;
+    if (!finite) status = matrix_check_values(m, false, "HVG seurat");
+    if (status == STATUS_OK && !finite)
+        status = matrix_check_values(&unlogged, false, "undoing the logarithm (is this log1p data?)");
     if (status == STATUS_OK) status = column_moments(&unlogged, 1, mean, variance);
     free(value);
     return status;
@@ -67,13 +71,11 @@ static Status bin_means(const double *mean, size_t columns, size_t bins, size_t 
     for (size_t b = 0; b <= bins; b++) edge[b] = b == bins ? high : (double)b * step + low;
     if (!flat) edge[0] -= 0.001 * (high - low);
     for (size_t c = 0; c < columns; c++) {
-        size_t lo = 1, hi = bins; // the first edge >= mean
-        while (lo < hi) {
-            size_t mid = (lo + hi) / 2;
-            if (edge[mid] < mean[c]) lo = mid + 1;
-            else hi = mid;
-        }
-        bin[c] = lo - 1;
+        double guess = (mean[c] - low) / step; // the first edge >= mean is near
+        size_t at = guess >= 1 ? (guess < (double)bins ? (size_t)guess : bins) : 1;
+        while (at > 1 && edge[at - 1] >= mean[c]) at--;
+        while (at < bins && edge[at] < mean[c]) at++;
+        bin[c] = at - 1;
     }
     free(edge);
     return STATUS_OK;
@@ -114,71 +116,120 @@ static Status score_in_bins(HvgResult *r, size_t bins) {
     return status;
 }
 
-static int descending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x < y) - (x > y);
+// Whether a stands before b among the chosen: the greater score, then the earlier column.
+typedef struct Scored {
+    double score;
+    size_t column;
+} Scored;
+
+static bool before(Scored a, Scored b) {
+    return a.score != b.score ? a.score > b.score : a.column < b.column;
+}
+
+// Brings the first `wanted` of order[count] to the front, in any order; no two are equal.
+static void choose_first(Scored *order, size_t count, size_t wanted) {
+    size_t low = 0, high = count - 1;
+    while (wanted > 0 && wanted < count && low < high) {
+        Scored pivot = order[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) {
+            while (before(order[i], pivot)) i++;
+            while (before(pivot, order[j])) j--;
+            if (i >= j) break;
+            Scored swap = order[i];
+            order[i++] = order[j];
+            order[j--] = swap;
+        }
+        if (wanted <= j + 1) high = j;
+        else low = j + 1;
+    }
 }
 
 static Status choose_seurat(HvgResult *r, const HvgOptions *options) {
-    double *sorted = malloc((r->columns + 1) * sizeof *sorted);
-    if (!sorted) return status_make(STATUS_NO_MEMORY, "no memory to sort %zu scores", r->columns);
+    Scored *order = malloc((r->columns + 1) * sizeof *order);
+    if (!order) return status_make(STATUS_NO_MEMORY, "no memory to sort %zu scores", r->columns);
     size_t valid = 0, wanted = options->genes < r->columns ? options->genes : r->columns;
     for (size_t c = 0; c < r->columns; c++)
-        if (!isnan(r->score[c])) sorted[valid++] = r->score[c];
-    qsort(sorted, valid, sizeof *sorted, descending);
+        if (!isnan(r->score[c])) order[valid++] = (Scored){r->score[c], c};
     if (wanted > valid) wanted = valid;
+    choose_first(order, valid, wanted);
     if (wanted > 0) {
-        double threshold = sorted[wanted - 1];
+        double threshold = order[0].score;
+        for (size_t i = 1; i < wanted; i++) threshold = fmin(threshold, order[i].score);
         for (size_t c = 0; c < r->columns; c++) {
             double score = isnan(r->score[c]) ? (options->nan_is_zero ? 0 : -INFINITY) : r->score[c];
             r->chosen[c] = score >= threshold;
             if (r->chosen[c]) r->gene[r->count++] = c;
         }
     }
-    free(sorted);
+    free(order);
     return STATUS_OK;
 }
 
-static Status seurat(const Matrix *m, const HvgOptions *options, HvgResult *r) {
-    TRY(matrix_check_values(m, false, "HVG seurat"));
-    TRY(unlogged_moments(m, r->mean, r->variance));
-    for (size_t c = 0; c < m->columns; c++) {
+static void logarithms(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    HvgResult *r = context;
+    for (size_t c = (size_t)first; c < (size_t)last; c++) {
         double mean = r->mean[c] == 0 ? 1e-12 : r->mean[c], dispersion = r->variance[c] / mean;
         r->variance[c] = dispersion == 0 ? NAN : log(dispersion);
         r->mean[c] = log1p(mean);
+    }
+}
+
+static Status seurat(const Matrix *m, const HvgOptions *options, HvgResult *r) {
+    TRY(unlogged_moments(m, r->mean, r->variance));
+    spread(logarithms, r, (int64_t)m->columns, 30 * (int64_t)m->columns);
+    for (size_t c = 0; c < m->columns; c++)
         if (!isfinite(r->mean[c]))
             return status_make(STATUS_INVALID, "HVG seurat: column %zu has mean %g after undoing the logarithm", c,
-                               mean);
-    }
+                               expm1(r->mean[c]));
     TRY(score_in_bins(r, options->bins ? options->bins : 20));
     return choose_seurat(r, options);
 }
 
 // ---- seurat_v3 ----------------------------------------------------------------------------------
 
-// Expected standard deviation of every gene from the regression of log variance on log mean.
-static Status expected_spread(const HvgResult *r, double span, double *spread) {
-    double *x = malloc((3 * r->columns + 1) * sizeof *x);
-    if (!x) return status_make(STATUS_NO_MEMORY, "no memory for a regression over %zu genes", r->columns);
-    double *y = x + r->columns, *fitted = y + r->columns;
-    size_t n = 0;
-    for (size_t c = 0; c < r->columns; c++)
-        if (r->variance[c] > 0) {
-            x[n] = log10(r->mean[c]);
-            y[n++] = log10(r->variance[c]);
-        }
-    Status status = loess_fit(x, y, n, &(LoessOptions){span, 2}, fitted);
-    n = 0;
-    for (size_t c = 0; c < r->columns && status == STATUS_OK; c++)
-        spread[c] = r->variance[c] > 0 ? sqrt(pow(10, fitted[n++])) : 1;
-    free(x);
-    return status;
+typedef struct Regression {
+    const HvgResult *r;
+    size_t *column; // [count] with a variance above 0
+    double *x, *y, *fitted, *spread_of;
+} Regression;
+
+static void take_logarithms(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    Regression *g = context;
+    for (int64_t i = first; i < last; i++) {
+        g->x[i] = log10(g->r->mean[g->column[i]]);
+        g->y[i] = log10(g->r->variance[g->column[i]]);
+    }
 }
 
-typedef struct Scored {
-    double score;
-    size_t column;
-} Scored;
+static void undo_logarithms(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    Regression *g = context;
+    for (int64_t i = first; i < last; i++) g->spread_of[g->column[i]] = sqrt(pow(10, g->fitted[i]));
+}
+
+// Expected standard deviation of every gene from the regression of log variance on log mean.
+static Status expected_spread(const HvgResult *r, double span, double *spread_of) {
+    double *x = malloc((3 * r->columns + 1) * sizeof *x);
+    size_t *column = malloc((r->columns + 1) * sizeof *column), n = 0;
+    Regression g = {r, column, x, x + r->columns, x + 2 * r->columns, spread_of};
+    Status status = STATUS_OK;
+    if (!x || !column) status = status_make(STATUS_NO_MEMORY, "no memory for a regression over %zu genes", r->columns);
+    for (size_t c = 0; status == STATUS_OK && c < r->columns; c++) {
+        spread_of[c] = 1;
+        if (r->variance[c] > 0) column[n++] = c;
+    }
+    if (status == STATUS_OK) {
+        spread(take_logarithms, &g, (int64_t)n, 40 * (int64_t)n);
+        status = loess_fit(g.x, g.y, n, &(LoessOptions){span, 2}, g.fitted);
+    }
+    if (status == STATUS_OK) spread(undo_logarithms, &g, (int64_t)n, 40 * (int64_t)n);
+    free(x);
+    free(column);
+    return status;
+}
 
 static int by_score(const void *a, const void *b) {
     const Scored *x = a, *y = b;
@@ -190,8 +241,10 @@ static Status choose_by_rank(HvgResult *r, size_t wanted) {
     Scored *order = malloc((r->columns + 1) * sizeof *order);
     if (!order) return status_make(STATUS_NO_MEMORY, "no memory to rank %zu genes", r->columns);
     for (size_t c = 0; c < r->columns; c++) order[c] = (Scored){r->score[c], c};
-    qsort(order, r->columns, sizeof *order, by_score);
-    for (size_t i = 0; i < r->columns && i < wanted; i++) {
+    if (wanted > r->columns) wanted = r->columns;
+    choose_first(order, r->columns, wanted);
+    qsort(order, wanted, sizeof *order, by_score);
+    for (size_t i = 0; i < wanted; i++) {
         r->gene[r->count++] = order[i].column;
         r->chosen[order[i].column] = 1;
         r->rank[order[i].column] = (int32_t)i;
@@ -200,28 +253,51 @@ static Status choose_by_rank(HvgResult *r, size_t wanted) {
     return STATUS_OK;
 }
 
+typedef struct Clipping {
+    const Matrix *m;
+    int parts;
+    const double *top; // [columns] values above it count as this
+    double *sum, *squares;
+} Clipping;
+
+static void clip_parts(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    const Clipping *k = context;
+    const Matrix *m = k->m;
+    for (int64_t part = first; part < last; part++) {
+        size_t low = matrix_stretch(m, k->parts, part), high = matrix_stretch(m, k->parts, part + 1);
+        for (size_t r = 0; r < m->rows; r++)
+            for (int64_t e = matrix_entry(m, r, low), end = matrix_entry(m, r, high); e < end; e++) {
+                int32_t c = m->column[e];
+                double v = m->value[e];
+                if (v > k->top[c]) v = k->top[c];
+                k->sum[c] += v;
+                k->squares[c] += v * v;
+            }
+    }
+}
+
 static Status seurat_v3(const Matrix *m, const HvgOptions *options, HvgResult *r) {
     TRY(matrix_check_values(m, true, "HVG seurat_v3"));
     if (m->rows < 2)
         return status_make(STATUS_INVALID, "HVG seurat_v3 needs at least 2 spots for a variance; there are %zu",
                            m->rows);
     TRY(column_moments(m, 1, r->mean, r->variance));
-    double *spread = calloc(3 * m->columns + 1, sizeof *spread);
-    if (!spread) return status_make(STATUS_NO_MEMORY, "no memory for %zu genes", m->columns);
-    double *sum = spread + m->columns, *squares = sum + m->columns, n = (double)m->rows, root = sqrt(n);
-    Status status = expected_spread(r, options->span > 0 ? options->span : 0.3, spread);
-    int64_t nnz = matrix_nnz(m);
-    for (int64_t e = 0; e < nnz && status == STATUS_OK; e++) {
-        int32_t c = m->column[e];
-        double v = fmin(m->value[e], spread[c] * root + r->mean[c]);
-        sum[c] += v;
-        squares[c] += v * v;
+    int parts = spread_threads(2 * matrix_nnz(m));
+    double *spread_of = calloc(4 * m->columns + 1, sizeof *spread_of), n = (double)m->rows, root = sqrt(n);
+    double *sum = spread_of + m->columns, *squares = sum + m->columns, *top = squares + m->columns;
+    Status status = STATUS_OK;
+    if (!spread_of) status = status_make(STATUS_NO_MEMORY, "no memory for %zu genes", m->columns);
+    if (status == STATUS_OK) status = expected_spread(r, options->span > 0 ? options->span : 0.3, spread_of);
+    if (status == STATUS_OK) {
+        for (size_t c = 0; c < m->columns; c++) top[c] = spread_of[c] * root + r->mean[c];
+        spread(clip_parts, &(Clipping){m, parts, top, sum, squares}, parts, 2 * matrix_nnz(m));
+        for (size_t c = 0; c < m->columns; c++)
+            r->score[c] = 1 / ((n - 1) * spread_of[c] * spread_of[c]) *
+                          (n * r->mean[c] * r->mean[c] + squares[c] - 2 * sum[c] * r->mean[c]);
+        status = choose_by_rank(r, options->genes);
     }
-    for (size_t c = 0; c < m->columns && status == STATUS_OK; c++)
-        r->score[c] = 1 / ((n - 1) * spread[c] * spread[c]) *
-                      (n * r->mean[c] * r->mean[c] + squares[c] - 2 * sum[c] * r->mean[c]);
-    if (status == STATUS_OK) status = choose_by_rank(r, options->genes);
-    free(spread);
+    free(spread_of);
     return status;
 }
 

@@ -7,12 +7,8 @@
 
 #include "../core/files.h"
 #include "../core/strings.h"
+#include "spot_tables.h"
 #include "table.h"
-
-void section_free(Section *section) {
-    arena_free(&section->arena);
-    *section = (Section){0};
-}
 
 static const char *const layout_hint =
     "expected DIR/counts/SECTION.tsv.gz, DIR/spots/SECTION_selection.tsv and DIR/images/SECTION.jpg";
@@ -51,33 +47,9 @@ Status legacy_st_sections(const char *directory, Arena *arena, char ***out_names
 
 Status legacy_st_depths(const char *directory, char *const *sections, size_t n_sections, Arena *arena,
                         char ***out_depths, size_t *out_count) {
-    char **files = NULL, **depths = NULL;
-    size_t n_files = 0, count = 0;
-    *out_depths = NULL;
-    *out_count = 0;
     char *folder = path_join(arena, directory, "proportions");
     if (!folder) return arena_exhausted(1, 1);
-    if (!is_directory(folder) || n_sections == 0) return STATUS_OK;
-    TRY(directory_list(folder, arena, &files, &n_files));
-    TRY(ARENA_NEW(arena, depths, n_files));
-    size_t prefix = strlen(sections[0]);
-    for (size_t i = 0; i < n_files; i++) {
-        size_t length = strlen(files[i]);
-        if (strncmp(files[i], sections[0], prefix) != 0 || files[i][prefix] != '_') continue;
-        if (!string_ends_with(files[i], ".tsv") || length <= prefix + 5) continue;
-        char *depth = NULL;
-        TRY(ARENA_COPY(arena, depth, files[i] + prefix + 1, length - prefix - 5));
-        bool everywhere = true;
-        for (size_t s = 1; s < n_sections && everywhere; s++) {
-            char *path = arena_printf(arena, "%s/%s_%s.tsv", folder, sections[s], depth);
-            if (!path) return arena_exhausted(1, 1);
-            everywhere = file_exists(path);
-        }
-        if (everywhere) depths[count++] = depth;
-    }
-    *out_depths = depths;
-    *out_count = count;
-    return STATUS_OK;
+    return spot_tables_list(folder, sections, n_sections, arena, out_depths, out_count);
 }
 
 // ---- Positions ----------------------------------------------------------------------------------
@@ -313,67 +285,6 @@ static Status read_counts(const char *path, Positions *p, const char *positions_
     return status;
 }
 
-// ---- Proportions --------------------------------------------------------------------------------
-
-static Status read_proportion_rows(TableReader *table, Section *section, SpotTable *out) {
-    Arena *arena = &section->arena;
-    size_t k = table->n_columns - 1;
-    if (k == 0)
-        return status_make(STATUS_MALFORMED, "%s:1: no cell types in the header; is the file tab separated?",
-                           lines_path(table->lines));
-    out->n_columns = k;
-    NameIndex names = {0}, spots = {0};
-    bool *seen = NULL;
-    TRY(ARENA_NEW(arena, out->columns, k));
-    TRY(ARENA_NEW(arena, out->values, section->n_spots * k));
-    TRY(ARENA_NEW(arena, seen, section->n_spots));
-    TRY(name_index_init(&names, arena, k));
-    TRY(name_index_init(&spots, arena, section->n_spots));
-    for (size_t c = 0; c < k; c++) {
-        const char *name = table->columns[c + 1];
-        if (!*name || !valid_utf8(name, strlen(name)))
-            return status_make(STATUS_MALFORMED, "%s:1: the name of column %zu is empty or not UTF-8 text",
-                               lines_path(table->lines), c + 2);
-        TRY(ARENA_COPY(arena, out->columns[c], name, strlen(name)));
-        if (name_index_add(&names, out->columns[c], (int64_t)c) >= 0)
-            return status_make(STATUS_MALFORMED, "%s:1: column '%s' occurs twice", lines_path(table->lines), name);
-    }
-    for (size_t i = 0; i < section->n_spots; i++) name_index_add(&spots, section->ids[i], (int64_t)i);
-    for (;;) {
-        bool row = false;
-        TRY(table_next(table, &row));
-        if (!row) break;
-        char q[QUOTED_TEXT];
-        Field id = table->fields[0];
-        int64_t i = name_index_find(&spots, id.text);
-        if (i < 0) section->n_extra_rows++;
-        else if (seen[i]) return table_error(table, "spot %s occurs twice", quoted(id.text, id.length, q));
-        else seen[i] = true;
-        for (size_t c = 0; c < k; c++) {
-            double value = 0;
-            TRY(table_f64(table, c + 1, &value));
-            if (value < 0)
-                return table_error(table, "column '%s': the proportion %g is negative", table->columns[c + 1], value);
-            if (i >= 0) out->values[(size_t)i * k + c] = (float)value;
-        }
-    }
-    for (size_t i = 0; i < section->n_spots; i++)
-        if (!seen[i])
-            return status_make(STATUS_MALFORMED, "%s: no line for spot %s, which has counts", lines_path(table->lines),
-                               section->ids[i]);
-    return STATUS_OK;
-}
-
-static Status read_proportions(const char *path, const char *depth, Section *section, SpotTable *out) {
-    TableReader table;
-    out->name = arena_copy(&section->arena, depth, strlen(depth));
-    if (!out->name) return arena_exhausted(1, 1);
-    TRY(table_open(&table, path, '\t'));
-    Status status = read_proportion_rows(&table, section, out);
-    table_close(&table);
-    return status;
-}
-
 // ---- The section --------------------------------------------------------------------------------
 
 // DIR/FOLDER/NAME + the first ending that exists.
@@ -400,8 +311,7 @@ static Status count_what_was_left_out(const Positions *p, Section *section) {
     return STATUS_OK;
 }
 
-static Status read_section(const char *directory, const char *name, char *const *depths, size_t n_depths,
-                           Section *section) {
+Status legacy_st_fill(const char *directory, const char *name, char *const *depths, size_t n_depths, Section *section) {
     static const char *const counts_endings[] = {".tsv.gz", ".tsv"};
     static const char *const position_endings[] = {"_selection.tsv"};
     static const char *const image_endings[] = {".jpg", ".jpeg", ".png", ".tif", ".tiff"};
@@ -411,22 +321,29 @@ static Status read_section(const char *directory, const char *name, char *const 
     TRY(ARENA_COPY(arena, section->name, name, strlen(name)));
     TRY(find_file(arena, directory, "counts", name, counts_endings, 2, "counts", &counts));
     TRY(find_file(arena, directory, "spots", name, position_endings, 1, "spot positions", &spots));
-    TRY(find_file(arena, directory, "images", name, image_endings, 5, "picture", &section->image_path));
-    TRY(ARENA_NEW(arena, section->inputs, 3 + n_depths));
-    section->inputs[section->n_inputs++] = counts;
-    section->inputs[section->n_inputs++] = spots;
-    section->inputs[section->n_inputs++] = section->image_path;
+    Status picture = find_file(arena, directory, "images", name, image_endings, 5, "picture", &section->image_path);
+    if (status_code(picture) == STATUS_NOT_FOUND) {
+        section->no_picture = arena_copy(arena, status_message(picture), strlen(status_message(picture)));
+        status_drop(picture);
+        picture = section->no_picture ? STATUS_OK : arena_exhausted(1, 200);
+    }
+    TRY(picture);
+    TRY(section_input(section, counts));
+    TRY(section_input(section, spots));
+    if (section->image_path) TRY(section_input(section, section->image_path));
     TRY(read_positions(spots, &positions, arena));
     TRY(read_counts(counts, &positions, spots, section));
     TRY(count_what_was_left_out(&positions, section));
     TRY(ARENA_NEW(arena, section->tables, n_depths));
     for (size_t d = 0; d < n_depths; d++) {
-        char *path = arena_printf(arena, "%s/proportions/%s_%s.tsv", directory, name, depths[d]);
-        if (!path) return arena_exhausted(1, 1);
-        if (!file_exists(path))
-            return status_make(STATUS_NOT_FOUND, "no proportions of depth '%s': %s does not exist", depths[d], path);
-        section->inputs[section->n_inputs++] = path;
-        TRY(read_proportions(path, depths[d], section, &section->tables[section->n_tables]));
+        char *folder = path_join(arena, directory, "proportions"), *path = NULL;
+        if (!folder) return arena_exhausted(1, 1);
+        TRY(spot_tables_find(folder, name, depths[d], arena, &path));
+        if (!path)
+            return status_make(STATUS_NOT_FOUND, "no proportions of depth '%s': %s/%s_%s.tsv does not exist", depths[d],
+                               folder, name, depths[d]);
+        TRY(section_input(section, path));
+        TRY(spot_table_read(path, depths[d], section, &section->tables[section->n_tables]));
         section->n_tables++;
     }
     return STATUS_OK;
@@ -435,7 +352,9 @@ static Status read_section(const char *directory, const char *name, char *const 
 Status legacy_st_read(const char *directory, const char *name, char *const *depths, size_t n_depths,
                       Section *out_section) {
     *out_section = (Section){0};
-    Status status = read_section(directory, name, depths, n_depths, out_section);
+    Status status = legacy_st_fill(directory, name, depths, n_depths, out_section);
+    if (status == STATUS_OK && out_section->no_picture)
+        status = status_make(STATUS_NOT_FOUND, "%s", out_section->no_picture);
     if (status != STATUS_OK) section_free(out_section);
     return status_context(status, "section %s", name);
 }

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "../core/files.h"
+
 enum { INPUT_PIECE = 64 << 10 };
 static const size_t longest_line = (size_t)256 << 20;
 
@@ -39,7 +41,10 @@ static Status refill(LineReader *reader) {
 }
 
 Status lines_open(const char *path, LineReader **out_reader) {
+    uint64_t size = 0;
     *out_reader = NULL;
+    if (is_directory(path)) return status_make(STATUS_INVALID, "%s is a directory; a text file is needed", path);
+    TRY(file_size(path, &size)); // refuses pipes and devices, which one could wait on
     LineReader *reader = calloc(1, sizeof *reader);
     char *copy = malloc(strlen(path) + 1);
     if (!reader || !copy) {
@@ -98,10 +103,10 @@ static Status make_room(LineReader *reader) {
         reader->fill -= reader->at;
         reader->at = 0;
     }
-    if (reader->capacity - reader->fill >= INPUT_PIECE + 1) return STATUS_OK;
     if (reader->fill > longest_line)
         return status_make(STATUS_MALFORMED, "%s:%zu: this line is longer than 256 MiB; this is not a text table",
                            reader->path, reader->line + 1);
+    if (reader->capacity - reader->fill >= INPUT_PIECE + 1) return STATUS_OK;
     size_t capacity = reader->capacity ? reader->capacity * 2 : 4 * INPUT_PIECE;
     char *data = realloc(reader->data, capacity);
     if (!data) return status_make(STATUS_NO_MEMORY, "no memory for line %zu of %s", reader->line + 1, reader->path);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spread.h"
+
 typedef struct Point {
     double x, y;
     size_t position;
@@ -25,10 +27,27 @@ typedef struct Fit {
     size_t cuts;
 } Fit;
 
-static int by_x(const void *a, const void *b) {
-    const Point *p = a, *q = b;
-    if (p->x != q->x) return p->x < q->x ? -1 : 1;
-    return (p->position > q->position) - (p->position < q->position);
+// Sorts by x, equal ones by position, which is the order they come in: a byte at a time, from the lowest, over keys
+// that order as the numbers do. other[count] is scratch.
+static void sort_points(Point *point, size_t count, Point *other) {
+    for (unsigned shift = 0; shift < 64; shift += 8) { // an even number of passes: the result is in `point`
+        size_t place[257] = {0};
+        for (int pass = 0; pass < 2; pass++)
+            for (size_t i = 0; i < count; i++) {
+                double x = point[i].x + 0.0; // -0 as 0
+                uint64_t key;
+                memcpy(&key, &x, sizeof key);
+                key = key >> 63 ? ~key : key | (uint64_t)1 << 63;
+                size_t digit = key >> shift & 255;
+                if (pass == 0) place[digit + 1]++;
+                else other[place[digit]++] = point[i];
+                if (pass == 0 && i + 1 == count)
+                    for (size_t k = 0; k < 256; k++) place[k + 1] += place[k];
+            }
+        Point *swap = point;
+        point = other;
+        other = swap;
+    }
 }
 
 static int ascending(const void *a, const void *b) {
@@ -184,24 +203,44 @@ static double blend(const Vertex *a, const Vertex *b, double x) {
            width * (h * g * g * a->slope + h * h * (h - 1) * b->slope);
 }
 
+typedef struct Vertices {
+    const Fit *fit;
+    int degree;
+    Vertex *vertex; // [cuts]
+    Status *status; // [cuts]
+} Vertices;
+
+static void fit_vertices(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    Vertices *v = context;
+    double *work = malloc(v->fit->near * 4 * sizeof *work);
+    for (int64_t k = first; k < last; k++)
+        v->status[k] = work ? fit_vertex(v->fit, v->degree, v->fit->cut[k], work, &v->vertex[k])
+                            : status_make(STATUS_NO_MEMORY, "no memory for a regression of %zu points", v->fit->count);
+    free(work);
+}
+
 static Status fit_cells(Fit *fit, int degree, double *fitted) {
-    Status status = STATUS_OK;
     cut_cell(fit, 0, fit->count - 1, fit->low, fit->high);
     fit->cut[fit->cuts++] = fit->low;
     fit->cut[fit->cuts++] = fit->high;
     qsort(fit->cut, fit->cuts, sizeof *fit->cut, ascending);
     Vertex *vertex = malloc(fit->cuts * sizeof *vertex);
-    double *work = malloc(fit->near * 4 * sizeof *work);
-    if (!vertex || !work)
-        status = status_make(STATUS_NO_MEMORY, "no memory for a regression of %zu points", fit->count);
-    for (size_t k = 0; k < fit->cuts && status == STATUS_OK; k++)
-        status = fit_vertex(fit, degree, fit->cut[k], work, &vertex[k]);
+    Status status = STATUS_OK, *each = calloc(fit->cuts, sizeof *each);
+    if (vertex && each)
+        spread(fit_vertices, &(Vertices){fit, degree, vertex, each}, (int64_t)fit->cuts,
+               (int64_t)(fit->cuts * fit->near) * 20);
+    else status = status_make(STATUS_NO_MEMORY, "no memory for a regression of %zu points", fit->count);
+    for (size_t k = 0; each && k < fit->cuts; k++) { // the first that failed counts
+        if (status == STATUS_OK) status = each[k];
+        else status_drop(each[k]);
+    }
     for (size_t i = 0, cell = 0; i < fit->count && status == STATUS_OK; i++) {
         while (cell + 2 < fit->cuts && fit->point[i].x > vertex[cell + 1].x) cell++; // x <= cut goes left
         fitted[fit->point[i].position] = blend(&vertex[cell], &vertex[cell + 1], fit->point[i].x);
     }
     free(vertex);
-    free(work);
+    free(each);
     return status;
 }
 
@@ -225,17 +264,19 @@ Status loess_fit(const double *x, const double *y, size_t count, const LoessOpti
     fit.point = malloc(count * sizeof *fit.point);
     fit.cut = malloc((count + 2) * sizeof *fit.cut);
     Status status = STATUS_OK;
-    if (!fit.point || !fit.cut) {
+    Point *other = malloc(count * sizeof *other);
+    if (!fit.point || !fit.cut || !other) {
         status = status_make(STATUS_NO_MEMORY, "no memory for a regression of %zu points", count);
     } else {
         for (size_t i = 0; i < count; i++) fit.point[i] = (Point){x[i], y[i], i};
-        qsort(fit.point, count, sizeof *fit.point, by_x);
+        sort_points(fit.point, count, other);
         double low = fit.point[0].x, high = fit.point[count - 1].x;
         double margin = fmax(high - low, 1e-10 * fmax(fabs(low), fabs(high)) + 1e-30) * 0.005;
         fit.low = low - margin;
         fit.high = high + margin;
         status = fit_cells(&fit, options->degree, fitted);
     }
+    free(other);
     free(fit.point);
     free(fit.cut);
     return status;

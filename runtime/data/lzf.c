@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LZF_FILTER = 32000 };
-
 bool lzf_expand(const void *in, size_t in_size, void *out, size_t out_size, size_t *out_written) {
     const unsigned char *from = in, *end = from + in_size;
     unsigned char *to = out, *begin = out, *limit = begin + out_size;

@@ -5,6 +5,8 @@
 
 #include "../core/status.h"
 
+enum { LZF_FILTER = 32000 };
+
 // Expands in[0 .. in_size) into out[0 .. out_size); *out_written is what came out. False if the data are damaged or
 // need more room than `out_size`.
 bool lzf_expand(const void *in, size_t in_size, void *out, size_t out_size, size_t *out_written);

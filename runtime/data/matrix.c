@@ -286,40 +286,114 @@ void matrix_row(const Matrix *m, size_t row, float *values) {
     for (int64_t e = m->start[row]; e < m->start[row + 1]; e++) values[m->column[e]] = m->value[e];
 }
 
+// The names seen so far, by hash: 0 free, else position + 1 below and some more bits of the hash above.
+typedef struct Seen {
+    uint64_t *slot;
+    size_t mask;
+    char **names;
+} Seen;
+
+static uint64_t hash_text(const char *text) {
+    size_t length = strlen(text);
+    uint64_t hash = length, word;
+    for (; length >= 8; length -= 8, text += 8) {
+        memcpy(&word, text, 8);
+        hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+        hash ^= hash >> 32;
+    }
+    word = 0;
+    for (size_t i = 0; i < length; i++) word |= (uint64_t)(unsigned char)text[i] << 8 * i;
+    hash = (hash ^ word) * 0x9E3779B97F4A7C15u;
+    return hash ^ hash >> 29;
+}
+
+// The position of `name`, or -1; then *out_at is where it belongs.
+static int64_t seen_find(const Seen *s, const char *name, size_t *out_at, uint64_t *out_hash) {
+    *out_hash = hash_text(name);
+    for (*out_at = (size_t)*out_hash & s->mask; s->slot[*out_at]; *out_at = (*out_at + 1) & s->mask) {
+        uint64_t slot = s->slot[*out_at];
+        if ((slot ^ *out_hash) >> 32 == 0 && strcmp(s->names[(uint32_t)slot - 1], name) == 0)
+            return (int64_t)(uint32_t)slot - 1;
+    }
+    return -1;
+}
+
+static void seen_add(Seen *s, size_t at, uint64_t hash, size_t position) {
+    s->slot[at] = hash >> 32 << 32 | (position + 1);
+}
+
+// A repeated name is in the table once, so there is room for a new name in its stead.
 Status matrix_unique_names(char **names, size_t count, Arena *arena, size_t *out_changed) {
-    NameIndex index;
-    Arena scratch;
-    size_t *next = NULL;
-    arena_init(&scratch);
+    size_t capacity = 16, at = 0;
+    uint64_t hash = 0;
     *out_changed = 0;
-    // At most one new name for each old one.
-    Status status = name_index_init(&index, &scratch, 2 * count + 1);
-    if (status == STATUS_OK) status = ARENA_NEW(&scratch, next, count + 1);
-    for (size_t i = 0; status == STATUS_OK && i < count; i++) name_index_add(&index, names[i], (int64_t)i);
+    if (count > UINT32_MAX / 4) return status_make(STATUS_UNSUPPORTED, "%zu names are more than are read", count);
+    while (capacity < count + count / 2) capacity *= 2;
+    Seen seen = {calloc(capacity, sizeof *seen.slot), capacity - 1, names};
+    uint32_t *again = malloc((count + 1) * sizeof *again), *first = malloc((count + 1) * sizeof *first), *next = NULL;
+    size_t repeats = 0;
+    Status status = STATUS_OK;
+    if (!seen.slot || !again || !first) status = arena_exhausted(count, 24);
     for (size_t i = 0; status == STATUS_OK && i < count; i++) {
-        int64_t first = name_index_find(&index, names[i]);
-        if (first == (int64_t)i || first < 0) continue;
+        int64_t before = seen_find(&seen, names[i], &at, &hash);
+        if (before < 0) {
+            seen_add(&seen, at, hash, i);
+        } else {
+            again[repeats] = (uint32_t)i;
+            first[repeats++] = (uint32_t)before;
+        }
+    }
+    if (repeats && !(next = calloc(count, sizeof *next))) status = arena_exhausted(count, sizeof *next);
+    for (size_t k = 0; status == STATUS_OK && k < repeats; k++) {
+        size_t i = again[k];
         char *fresh = NULL;
         do {
-            fresh = arena_printf(arena, "%s-%zu", names[i], ++next[first]);
-        } while (fresh && name_index_find(&index, fresh) >= 0);
+            fresh = arena_printf(arena, "%s-%u", names[i], ++next[first[k]]);
+        } while (fresh && seen_find(&seen, fresh, &at, &hash) >= 0);
         if (!fresh) {
             status = arena_exhausted(strlen(names[i]) + 24, 1);
             break;
         }
-        name_index_add(&index, fresh, (int64_t)i);
         names[i] = fresh;
+        seen_add(&seen, at, hash, i);
         ++*out_changed;
     }
-    arena_free(&scratch);
+    free(seen.slot);
+    free(again);
+    free(first);
+    free(next);
     return status;
 }
 
-void matrix_row_sums(const Matrix *m, double *sums) {
-    for (size_t r = 0; r < m->rows; r++) {
-        sums[r] = 0;
-        for (int64_t e = m->start[r]; e < m->start[r + 1]; e++) sums[r] += (double)m->value[e];
+void matrix_sum_rows(const Matrix *m, size_t from, size_t to, double *sums) {
+    for (size_t r = from; r < to; r++) {
+        double sum[4] = {0}; // four at a time: additions wait for one another
+        int64_t e = m->start[r], end = m->start[r + 1];
+        for (; e + 4 <= end; e += 4)
+            for (int k = 0; k < 4; k++) sum[k] += (double)m->value[e + k];
+        for (; e < end; e++) sum[0] += (double)m->value[e];
+        sums[r] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     }
+}
+
+void matrix_row_sums(const Matrix *m, double *sums) {
+    matrix_sum_rows(m, 0, m->rows, sums);
+}
+
+size_t matrix_stretch(const Matrix *m, int parts, int64_t part) {
+    return m->columns / (size_t)parts * (size_t)part + m->columns % (size_t)parts * (size_t)part / (size_t)parts;
+}
+
+int64_t matrix_entry(const Matrix *m, size_t row, size_t column) {
+    int64_t low = m->start[row], high = m->start[row + 1];
+    if (column == 0) return low;
+    if (column >= m->columns) return high;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if ((size_t)m->column[middle] < column) low = middle + 1;
+        else high = middle;
+    }
+    return low;
 }
 
 void matrix_column_sums(const Matrix *m, double *sums) {

@@ -13,15 +13,18 @@
 #include "../core/arena.h"
 #include "../core/status.h"
 
+typedef struct MatrixPlan MatrixPlan;
+
 typedef struct Matrix {
     size_t rows, columns;
-    int64_t *start;     // [rows + 1] entries of row r are start[r] .. start[r + 1]
-    int32_t *column;    // [nnz] ascending within a row
-    float *value;       // [nnz]
-    char **row_name;    // [rows] barcode or spot id; NULL: unnamed
-    char **column_name; // [columns] gene symbol (unique or not: see matrix_unique_names)
-    char **column_id;   // [columns] Ensembl id or NULL
-    Arena arena;        // of the names
+    int64_t *start;      // [rows + 1] entries of row r are start[r] .. start[r + 1]
+    int32_t *column;     // [nnz] ascending within a row
+    float *value;        // [nnz]
+    char **row_name;     // [rows] barcode or spot id; NULL: unnamed
+    char **column_name;  // [columns] gene symbol (unique or not: see matrix_unique_names)
+    char **column_id;    // [columns] Ensembl id or NULL
+    Arena arena;         // of the names
+    MatrixPlan *pending; // on its way from a guarded child only (h5_sparse.h); NULL
 } Matrix;
 
 void matrix_free(Matrix *matrix);
@@ -47,4 +50,9 @@ void matrix_row(const Matrix *matrix, size_t row, float *values);
 MUST_USE Status matrix_unique_names(char **names, size_t count, Arena *arena, size_t *out_changed);
 // sum over rows (columns), f64
 void matrix_row_sums(const Matrix *matrix, double *sums);
+void matrix_sum_rows(const Matrix *matrix, size_t from, size_t to, double *sums); // rows from .. to - 1 of sums[rows]
 void matrix_column_sums(const Matrix *matrix, double *sums);
+// Work by `parts` stretches of columns gives every column to one thread, in the order of the rows: the first column of
+// stretch `part`, and where columns from `column` on begin in a row.
+size_t matrix_stretch(const Matrix *matrix, int parts, int64_t part);
+int64_t matrix_entry(const Matrix *matrix, size_t row, size_t column);

@@ -8,21 +8,81 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spread.h"
+
 static Status no_memory(const char *what, size_t count) {
     return status_make(STATUS_NO_MEMORY, "no memory for %s of %zu rows or columns", what, count);
 }
 
-// Whether anything is wrong, without branches: looking for the place is left to the slow way.
-static bool any_bad(const Matrix *m, bool negative_too) {
-    int64_t nnz = matrix_nnz(m);
-    float low = negative_too ? 0 : -FLT_MAX;
-    unsigned bad = 0;
-    for (int64_t e = 0; e < nnz; e++) bad |= !(m->value[e] >= low) | !(m->value[e] <= FLT_MAX);
+// Whether any of `count` values is NaN or infinite (or below 0), without branches: signs are gathered, in blocks of a
+// fixed length, so that compilers use vector instructions. Looking for the place is left to the slow way.
+enum { BLOCK = 64 };
+
+static uint32_t block_is_bad(const float *value, uint32_t sign) {
+    uint32_t bits[BLOCK], bad = 0;
+    memcpy(bits, value, sizeof bits);
+    for (size_t j = 0; j < BLOCK; j++) {
+        uint32_t magnitude = bits[j] & 0x7FFFFFFFu;
+        bad |= (0x7F7FFFFFu - magnitude) | (bits[j] & sign & (0u - magnitude));
+    }
     return bad;
 }
 
+static bool any_bad(const float *value, size_t count, bool negative_too) {
+    const uint32_t sign = negative_too ? 0x80000000u : 0;
+    float rest[BLOCK] = {0};
+    uint32_t bad = 0;
+    size_t i = 0;
+    for (; i + BLOCK <= count; i += BLOCK) bad |= block_is_bad(value + i, sign);
+    if (count > i) memcpy(rest, value + i, (count - i) * sizeof *rest);
+    return (bad | block_is_bad(rest, sign)) >> 31;
+}
+
+// ---- Parts: rows with about as many entries, or stretches of entries ----------------------------
+
+enum { PARTS = 64 };
+
+static void entries_of(int64_t nnz, int64_t part, int64_t *from, int64_t *to) {
+    *from = nnz / PARTS * part + (nnz % PARTS) * part / PARTS;
+    *to = nnz / PARTS * (part + 1) + (nnz % PARTS) * (part + 1) / PARTS;
+}
+
+static size_t row_behind(const Matrix *m, int64_t entry) { // the first row that begins at it or later
+    size_t low = 0, high = m->rows;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (m->start[middle] < entry) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+static void rows_of(const Matrix *m, int64_t part, size_t *from, size_t *to) {
+    int64_t first = 0, last = 0;
+    entries_of(matrix_nnz(m), part, &first, &last);
+    *from = part == 0 ? 0 : row_behind(m, first);
+    *to = part == PARTS - 1 ? m->rows : row_behind(m, last);
+}
+
+typedef struct Checking {
+    const Matrix *m;
+    bool negative_too;
+    _Atomic bool bad;
+} Checking;
+
+static void check_parts(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    Checking *c = context;
+    int64_t from = 0, to = 0, skip = 0;
+    entries_of(matrix_nnz(c->m), first, &from, &skip);
+    entries_of(matrix_nnz(c->m), last - 1, &skip, &to);
+    if (any_bad(c->m->value + from, (size_t)(to - from), c->negative_too)) c->bad = true;
+}
+
 Status matrix_check_values(const Matrix *m, bool negative_too, const char *used_for) {
-    if (!any_bad(m, negative_too)) return STATUS_OK;
+    Checking checking = {m, negative_too, false};
+    if (matrix_nnz(m) > 0) spread(check_parts, &checking, PARTS, matrix_nnz(m) / 8);
+    if (!checking.bad) return STATUS_OK;
     for (size_t r = 0; r < m->rows; r++)
         for (int64_t e = m->start[r]; e < m->start[r + 1]; e++) {
             float v = m->value[e];
@@ -143,9 +203,24 @@ Status filter_genes(const Matrix *m, const GeneFilter *filter, size_t **out_pick
 
 // ---- Values -------------------------------------------------------------------------------------
 
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+// The k-th smallest of values[count], which are put in another order.
+static double kth_smallest(double *values, size_t count, size_t k) {
+    size_t low = 0, high = count - 1;
+    while (low < high) {
+        double pivot = values[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) {
+            while (values[i] < pivot) i++;
+            while (values[j] > pivot) j--;
+            if (i >= j) break;
+            double swap = values[i];
+            values[i++] = values[j];
+            values[j--] = swap;
+        }
+        if (k <= j) high = j;
+        else low = j + 1;
+    }
+    return values[k];
 }
 
 // Genes above max_fraction of any row's sum.
@@ -161,8 +236,58 @@ static double positive_median(const double *sums, size_t rows, double *sorted) {
     for (size_t r = 0; r < rows; r++)
         if (sums[r] > 0) sorted[n++] = sums[r];
     if (n == 0) return NAN;
-    qsort(sorted, n, sizeof *sorted, ascending);
-    return n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+    double upper = kth_smallest(sorted, n, n / 2), lower = upper;
+    if (n % 2 == 0) lower = kth_smallest(sorted, n, n / 2 - 1);
+    return (lower + upper) / 2;
+}
+
+typedef struct Summing {
+    const Matrix *m;
+    double *sums;
+    _Atomic bool bad; // a value that is not finite or below 0
+} Summing;
+
+static void sum_parts(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    Summing *s = context;
+    for (int64_t part = first; part < last; part++) {
+        size_t from = 0, to = 0;
+        rows_of(s->m, part, &from, &to);
+        if (from == to) continue;
+        int64_t begin = s->m->start[from], end = s->m->start[to];
+        if (any_bad(s->m->value + begin, (size_t)(end - begin), true)) s->bad = true;
+        matrix_sum_rows(s->m, from, to, s->sums);
+    }
+}
+
+typedef struct Dividing {
+    Matrix *m;
+    const double *sums;
+    double target, epsilon;
+} Dividing;
+
+static void divide_parts(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    enum { ROUND = 16 }; // of a fixed length, for vector instructions
+    const Dividing *d = context;
+    for (int64_t part = first; part < last; part++) {
+        size_t from = 0, to = 0;
+        rows_of(d->m, part, &from, &to);
+        for (size_t r = from; r < to; r++) {
+            float *value = d->m->value + d->m->start[r];
+            size_t n = (size_t)(d->m->start[r + 1] - d->m->start[r]), i = 0;
+            if (d->epsilon > 0) {
+                float factor = (float)(d->target / (d->sums[r] + d->epsilon));
+                for (; i < n; i++) value[i] *= factor;
+                continue;
+            }
+            float divisor = (float)d->sums[r] / (float)d->target;
+            if (divisor == 0) divisor = 1;
+            for (; i + ROUND <= n; i += ROUND)
+                for (size_t j = 0; j < ROUND; j++) value[i + j] /= divisor;
+            for (; i < n; i++) value[i] /= divisor;
+        }
+    }
 }
 
 Status normalise_total(Matrix *m, const NormaliseOptions *options, double *out_target) {
@@ -171,7 +296,6 @@ Status normalise_total(Matrix *m, const NormaliseOptions *options, double *out_t
         return status_make(STATUS_INVALID,
                            "normalise: target_sum %g, epsilon %g and max_fraction %g must be >= 0 (and the last <= 1)",
                            options->target_sum, options->epsilon, options->max_fraction);
-    TRY(matrix_check_values(m, true, "normalising to a total"));
     double *sums = calloc(2 * m->rows + 1, sizeof *sums);
     uint8_t *high = calloc(m->columns + 1, 1);
     if (!sums || !high) {
@@ -179,7 +303,13 @@ Status normalise_total(Matrix *m, const NormaliseOptions *options, double *out_t
         free(high);
         return no_memory("row sums", m->rows);
     }
-    matrix_row_sums(m, sums);
+    Summing summing = {m, sums, false};
+    spread(sum_parts, &summing, PARTS, matrix_nnz(m));
+    if (summing.bad) {
+        free(sums);
+        free(high);
+        return matrix_check_values(m, true, "normalising to a total");
+    }
     if (options->max_fraction > 0) {
         mark_high(m, sums, options->max_fraction, high);
         for (size_t r = 0; r < m->rows; r++) {
@@ -189,44 +319,57 @@ Status normalise_total(Matrix *m, const NormaliseOptions *options, double *out_t
         }
     }
     double target = options->target_sum > 0 ? options->target_sum : positive_median(sums, m->rows, sums + m->rows);
-    for (size_t r = 0; r < m->rows && !isnan(target); r++) {
-        if (options->epsilon > 0) {
-            float factor = (float)(target / (sums[r] + options->epsilon));
-            for (int64_t e = m->start[r]; e < m->start[r + 1]; e++) m->value[e] *= factor;
-        } else {
-            float divisor = (float)sums[r] / (float)target;
-            if (divisor == 0) divisor = 1;
-            for (int64_t e = m->start[r]; e < m->start[r + 1]; e++) m->value[e] /= divisor;
-        }
-    }
+    if (!isnan(target)) spread(divide_parts, &(Dividing){m, sums, target, options->epsilon}, PARTS, matrix_nnz(m) / 2);
     free(sums);
     free(high);
     if (out_target) *out_target = target;
     return STATUS_OK;
 }
 
+typedef struct Mapping {
+    const Matrix *m;
+    double (*f)(double);
+    float *out;
+    _Atomic bool bad; // a value or a result that is not finite
+} Mapping;
+
 // f of every entry. A row of counts holds few different values, so the last result of each of 512 classes of bits is
 // kept: the same numbers as without, several times faster.
-void matrix_map(Matrix *m, double (*f)(double), float *out) {
+static void map_parts(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    Mapping *map = context;
+    const float *value = map->m->value;
     struct {
         uint32_t bits;
         float result;
     } known[512];
-    int64_t nnz = matrix_nnz(m);
     for (size_t i = 0; i < 512; i++) {
         known[i].bits = 0; // 0.0f
-        known[i].result = (float)f(0);
+        known[i].result = (float)map->f(0);
     }
-    for (int64_t e = 0; e < nnz; e++) {
-        uint32_t bits;
-        memcpy(&bits, &m->value[e], sizeof bits);
+    int64_t from = 0, to = 0, skip = 0;
+    entries_of(matrix_nnz(map->m), first, &from, &skip);
+    entries_of(matrix_nnz(map->m), last - 1, &skip, &to);
+    uint32_t bad = 0; // of what is new in the table, which all results come from
+    for (int64_t e = from; e < to; e++) {
+        uint32_t bits, result;
+        memcpy(&bits, &value[e], sizeof bits);
         uint32_t at = bits * 2654435761u >> 23;
         if (known[at].bits != bits) {
             known[at].bits = bits;
-            known[at].result = (float)f(m->value[e]);
+            known[at].result = (float)map->f(value[e]);
+            memcpy(&result, &known[at].result, sizeof result);
+            bad |= (0x7F7FFFFFu - (bits & 0x7FFFFFFFu)) | (0x7F7FFFFFu - (result & 0x7FFFFFFFu));
         }
-        out[e] = known[at].result;
+        map->out[e] = known[at].result;
     }
+    if (bad >> 31) map->bad = true;
+}
+
+bool matrix_map(const Matrix *m, double (*f)(double), float *out) {
+    Mapping mapping = {m, f, out, false};
+    if (matrix_nnz(m) > 0) spread(map_parts, &mapping, PARTS, 2 * matrix_nnz(m));
+    return !mapping.bad;
 }
 
 static double log2_of_one_more(double x) {
@@ -252,33 +395,53 @@ void matrix_scale_rows(Matrix *m, const double *factor) {
 
 // ---- Moments ------------------------------------------------------------------------------------
 
+typedef struct Moments {
+    const Matrix *m;
+    int parts;
+    double *mean, *variance;
+    uint32_t *entries; // [columns]
+    int ddof;
+} Moments;
+
+// A part is a stretch of columns, so every column is summed by one thread, in the order of the rows.
+static void moments_of_columns(const Moments *k, int64_t part) {
+    const Matrix *m = k->m;
+    const size_t low = matrix_stretch(m, k->parts, part), high = matrix_stretch(m, k->parts, part + 1);
+    const size_t rows = m->rows;
+    const int32_t *column = m->column;
+    const float *value = m->value;
+    double *mean = k->mean, *sum = k->variance;
+    uint32_t *entries = k->entries;
+    double n = (double)rows;
+    for (size_t c = low; c < high; c++) mean[c] = 0, sum[c] = 0, entries[c] = 0;
+    for (size_t r = 0; r < rows; r++)
+        for (int64_t e = matrix_entry(m, r, low), end = matrix_entry(m, r, high); e < end; e++) {
+            mean[column[e]] += value[e];
+            entries[column[e]]++;
+        }
+    for (size_t c = low; c < high; c++) mean[c] = rows ? mean[c] / n : NAN;
+    for (size_t r = 0; r < rows; r++)
+        for (int64_t e = matrix_entry(m, r, low), end = matrix_entry(m, r, high); e < end; e++) {
+            double d = value[e] - mean[column[e]];
+            sum[column[e]] += d * d;
+        }
+    for (size_t c = low; c < high; c++) {
+        double all = sum[c] + (n - entries[c]) * mean[c] * mean[c];
+        sum[c] = n > k->ddof ? all / (n - k->ddof) : NAN;
+    }
+}
+
+static void moments_parts(void *context, int thread, int64_t first, int64_t last) {
+    (void)thread;
+    for (int64_t part = first; part < last; part++) moments_of_columns(context, part);
+}
+
 Status column_moments(const Matrix *m, int ddof, double *mean, double *variance) {
-    struct {
-        double sum; // of values, then of squared differences
-        double mean;
-        int64_t entries;
-    } *column = calloc(m->columns + 1, sizeof *column);
-    if (!column) return no_memory("column moments", m->columns);
-    double n = (double)m->rows;
-    int64_t nnz = matrix_nnz(m);
-    for (int64_t e = 0; e < nnz; e++) {
-        column[m->column[e]].sum += m->value[e];
-        column[m->column[e]].entries++;
-    }
-    for (size_t c = 0; c < m->columns; c++) {
-        column[c].mean = m->rows ? column[c].sum / n : NAN;
-        column[c].sum = 0;
-    }
-    for (int64_t e = 0; e < nnz; e++) {
-        double d = m->value[e] - column[m->column[e]].mean;
-        column[m->column[e]].sum += d * d;
-    }
-    for (size_t c = 0; c < m->columns; c++) {
-        double all = column[c].sum + (n - (double)column[c].entries) * column[c].mean * column[c].mean;
-        mean[c] = column[c].mean;
-        variance[c] = n > ddof ? all / (n - ddof) : NAN;
-    }
-    free(column);
+    Moments k = {m, spread_threads(2 * matrix_nnz(m)), mean, variance, NULL, ddof};
+    k.entries = malloc((m->columns + 1) * sizeof *k.entries);
+    if (!k.entries) return no_memory("column moments", m->columns);
+    spread(moments_parts, &k, k.parts, 4 * matrix_nnz(m));
+    free(k.entries);
     return STATUS_OK;
 }
 

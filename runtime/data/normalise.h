@@ -59,7 +59,8 @@ MUST_USE Status normalise_total(Matrix *matrix, const NormaliseOptions *options,
 MUST_USE Status matrix_log1p(Matrix *matrix);  // ln(1 + x), x >= 0
 MUST_USE Status matrix_log2p1(Matrix *matrix); // log2(x + 1), x >= 0 (stem.md §3.4)
 // out[nnz] = f of every entry, as f32; may be the entries themselves. f must give f(0) and be a pure function.
-void matrix_map(Matrix *matrix, double (*f)(double), float *out);
+// False if a value or a result is not finite (all are there nevertheless).
+bool matrix_map(const Matrix *matrix, double (*f)(double), float *out);
 void matrix_scale_rows(Matrix *matrix, const double *factor); // [rows], as f32
 
 // ---- Moments and z-scores -------------------------------------------------------------------------

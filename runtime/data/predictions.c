@@ -146,16 +146,20 @@ static Status add_libraries(const Predictions *p, const int32_t *category, size_
         if (category[s] < 0) continue;
         const StoreSection *section = &info->sections[s];
         SpatialLibrary *library = &a->library[a->n_libraries++];
+        bool picture = section->thumbnail_scale_x > 0;
+        double step = 0.5 * (section->pitch_x + section->pitch_y);
         *library = (SpatialLibrary){
             .name = (char *)section->name,
             .has_scale = true,
-            // A spot of these arrays is half as wide as the array step (100 µm of 200 µm).
-            .spot_diameter_fullres = 0.25 * (section->pitch_x + section->pitch_y),
-            .tissue_hires_scalef = section->thumbnail_scale_x,
+            // Where nobody says, a spot is taken to be half as wide as the array step (100 µm of 200 µm).
+            .spot_diameter_fullres = section->spot_diameter > 0 ? section->spot_diameter
+                                     : step > 0                 ? 0.5 * step
+                                                                : NAN,
+            .tissue_hires_scalef = picture ? section->thumbnail_scale_x : NAN,
             .tissue_lowres_scalef = NAN,
             .fiducial_diameter_fullres = NAN,
         };
-        TRY(store_read_thumbnail(p->store, s, &library->hires));
+        if (picture) TRY(store_read_thumbnail(p->store, s, &library->hires));
     }
     return STATUS_OK;
 }

@@ -13,7 +13,7 @@ enum { STRIP = 16 };
 struct Resampler {
     Axis across, down;
     size_t ring_rows, row_bytes;
-    uint8_t *wide;          // [(in + 4) * 4]
+    uint8_t *wide;          // [(in + widest + 8) * 4]
     uint8_t *ring;          // [ring_rows][row_bytes]
     const uint8_t **window; // [ring_rows]
 };
@@ -42,7 +42,7 @@ Status resampler_create(size_t width, size_t height, const ResampleBox *box, siz
     if (status == STATUS_OK) {
         resampler->ring_rows = resampler->down.widest;
         resampler->row_bytes = out_width * 3;
-        resampler->wide = calloc(width + 4, 4);
+        resampler->wide = calloc(width + resampler->across.widest + 8, 4);
         resampler->ring = calloc(resampler->ring_rows, resampler->row_bytes);
         resampler->window = calloc(resampler->ring_rows, sizeof *resampler->window);
         if (!resampler->wide || !resampler->ring || !resampler->window)
@@ -86,11 +86,12 @@ void resampler_run(Resampler *resampler, const uint8_t *rgb, size_t stride, uint
     }
 }
 
-// Where the rows come from: a file, read in strips, or memory.
+// Where the rows come from: somebody who is asked for strips, or memory.
 typedef struct RowSource {
-    ImageFile *image;
+    ResampleRows *rows;
+    void *context;
     const Picture *picture;
-    uint8_t *strip; // [STRIP][width][3], for a file
+    uint8_t *strip; // [STRIP][width][3], for `rows`
     size_t width, height, next;
 } RowSource;
 
@@ -102,7 +103,7 @@ static Status next_row(RowSource *source, const uint8_t **out_row) {
     }
     if (y % STRIP == 0) {
         size_t rows = source->height - y < STRIP ? source->height - y : STRIP;
-        TRY(image_read_region(source->image, 0, y, source->width, rows, source->strip));
+        TRY(source->rows(source->context, y, rows, source->strip));
     }
     *out_row = source->strip + y % STRIP * source->width * 3;
     return STATUS_OK;
@@ -140,6 +141,22 @@ done:
     return status;
 }
 
+Status resample_rows(ResampleRows *rows, void *rows_context, size_t width, size_t height, size_t out_width,
+                     size_t out_height, ResampleFilter filter, ResampleProgress *progress, void *context,
+                     Picture *out_picture) {
+    *out_picture = (Picture){0};
+    uint8_t *strip = malloc(STRIP * width * 3);
+    if (!strip) return status_make(STATUS_NO_MEMORY, "no memory for rows of %zu pixels", width);
+    RowSource source = {.rows = rows, .context = rows_context, .strip = strip, .width = width, .height = height};
+    Status status = resample(&source, out_width, out_height, filter, progress, context, out_picture);
+    free(strip);
+    return status;
+}
+
+static Status rows_of_image(void *image, size_t first, size_t count, uint8_t *rgb) {
+    return image_read_region(image, 0, first, image_info(image).width, count, rgb);
+}
+
 Status resample_image(ImageFile *image, size_t out_width, size_t out_height, ResampleFilter filter,
                       ResampleProgress *progress, void *context, Picture *out_picture) {
     ImageInfo info = image_info(image);
@@ -147,12 +164,8 @@ Status resample_image(ImageFile *image, size_t out_width, size_t out_height, Res
     if (out_width == 0 || out_height == 0)
         return status_make(STATUS_INVALID, "%s: cannot scale to %zu x %zu pixels", image_path(image), out_width,
                            out_height);
-    uint8_t *strip = malloc(STRIP * info.width * 3);
-    if (!strip) return status_make(STATUS_NO_MEMORY, "no memory for rows of %zu pixels", info.width);
-    RowSource source = {.image = image, .strip = strip, .width = info.width, .height = info.height};
-    Status status = resample(&source, out_width, out_height, filter, progress, context, out_picture);
-    free(strip);
-    return status;
+    return resample_rows(rows_of_image, image, info.width, info.height, out_width, out_height, filter, progress,
+                         context, out_picture);
 }
 
 Status resample_picture(const Picture *picture, size_t out_width, size_t out_height, ResampleFilter filter,

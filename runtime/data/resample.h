@@ -28,6 +28,13 @@ typedef bool ResampleProgress(void *context, double fraction);
 MUST_USE Status resample_image(ImageFile *image, size_t out_width, size_t out_height, ResampleFilter filter,
                                ResampleProgress *progress, void *context, Picture *out_picture);
 
+// The same for a picture that is asked for from the top, rows once each, in strips: rgb[count][width][3] for rows first
+// .. first + count - 1.
+typedef Status ResampleRows(void *context, size_t first, size_t count, uint8_t *rgb);
+MUST_USE Status resample_rows(ResampleRows *rows, void *rows_context, size_t width, size_t height, size_t out_width,
+                              size_t out_height, ResampleFilter filter, ResampleProgress *progress, void *context,
+                              Picture *out_picture);
+
 // The same for a picture in memory.
 MUST_USE Status resample_picture(const Picture *picture, size_t out_width, size_t out_height, ResampleFilter filter,
                                  Picture *out_picture);

@@ -1,4 +1,5 @@
-// slide_jpeg: see slide_jpeg.h.
+// slide_jpeg: see slide_jpeg.h. One libjpeg-turbo decoder serves tile after tile; a tile that does not bring its own
+// tables is begun again by a fresh one, which has none from before.
 #include "slide_jpeg.h"
 
 #include <stdlib.h>
@@ -16,8 +17,10 @@ struct JpegTiles {
     size_t row_size;
 };
 
-static Status create(JpegTiles *tiles) {
+static Status renew(JpegTiles *tiles) {
     tiles->decoder.err = jpeg_trap_begin(&tiles->trap);
+    if (tiles->created) jpeg_destroy_decompress(&tiles->decoder);
+    tiles->created = false;
     if (setjmp(tiles->trap.escape)) return status_make(STATUS_NO_MEMORY, "no JPEG decoder (%s)", tiles->trap.message);
     jpeg_create_decompress(&tiles->decoder);
     tiles->created = true;
@@ -28,7 +31,7 @@ Status jpeg_tiles_create(JpegTiles **out_tiles) {
     JpegTiles *tiles = calloc(1, sizeof *tiles);
     *out_tiles = NULL;
     if (!tiles) return status_make(STATUS_NO_MEMORY, "no memory for a JPEG decoder");
-    Status status = create(tiles);
+    Status status = renew(tiles);
     if (status != STATUS_OK) free(tiles);
     else *out_tiles = tiles;
     return status;
@@ -90,11 +93,45 @@ static Status read_rows(JpegTiles *tiles, const JpegTile *tile, uint8_t *out) {
     return tiles->trap.damaged ? damaged(tiles) : STATUS_OK;
 }
 
-// The tables are read anew for each tile: a tile that brings its own must not change the next one's.
-static Status start(JpegTiles *tiles, const JpegTile *tile) {
+// ---- Begin ----------------------------------------------------------------------------------------------------
+
+// libjpeg keeps tables from stream to stream, but a tile whose own are lost must not be decoded with those of the tile
+// before: all are marked, and reading a table takes its mark away. No stream has steps of 0 or codes of 0 bits.
+static void mark_tables(struct jpeg_decompress_struct *decoder) {
+    for (int i = 0; i < NUM_QUANT_TBLS; i++)
+        if (decoder->quant_tbl_ptrs[i]) decoder->quant_tbl_ptrs[i]->quantval[0] = 0;
+    for (int i = 0; i < NUM_HUFF_TBLS; i++) {
+        if (decoder->dc_huff_tbl_ptrs[i]) decoder->dc_huff_tbl_ptrs[i]->bits[0] = 1;
+        if (decoder->ac_huff_tbl_ptrs[i]) decoder->ac_huff_tbl_ptrs[i]->bits[0] = 1;
+    }
+}
+
+static bool brought(JHUFF_TBL *const *tables, int number) {
+    return number >= 0 && number < NUM_HUFF_TBLS && tables[number] && tables[number]->bits[0] == 0;
+}
+
+static bool tables_brought(const struct jpeg_decompress_struct *decoder) {
+    for (int c = 0; c < decoder->num_components; c++) {
+        const jpeg_component_info *component = &decoder->comp_info[c];
+        int q = component->quant_tbl_no;
+        if (q < 0 || q >= NUM_QUANT_TBLS || !decoder->quant_tbl_ptrs[q] || decoder->quant_tbl_ptrs[q]->quantval[0] == 0)
+            return false;
+        if (!brought(decoder->dc_huff_tbl_ptrs, component->dc_tbl_no) ||
+            !brought(decoder->ac_huff_tbl_ptrs, component->ac_tbl_no))
+            return false;
+    }
+    return true;
+}
+
+// `fresh`: with a new decoder. *out_lacking: the stream does not bring all tables, or may bring some later, and the
+// decoder is not a new one; nothing is begun then.
+static Status start(JpegTiles *tiles, const JpegTile *tile, bool fresh, bool *out_lacking) {
     struct jpeg_decompress_struct *decoder = &tiles->decoder;
+    jpeg_trap_begin(&tiles->trap);
+    if (fresh) TRY(renew(tiles));
     if (setjmp(tiles->trap.escape)) return damaged(tiles);
     jpeg_trap_limit(&tiles->trap, decoder, tile->size);
+    mark_tables(decoder);
     if (tile->tables) {
         jpeg_mem_src(decoder, tile->tables, tile->tables_size);
         if (jpeg_read_header(decoder, FALSE) != JPEG_HEADER_TABLES_ONLY)
@@ -107,22 +144,21 @@ static Status start(JpegTiles *tiles, const JpegTile *tile) {
                                 : tile->color == JPEG_TILE_RGB ? JCS_RGB
                                                                : JCS_YCbCr;
     decoder->out_color_space = tile->channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
-    jpeg_start_decompress(decoder);
+    // Further scans may still bring tables, and libjpeg has standard ones for streams without.
+    *out_lacking = !fresh && (jpeg_has_multiple_scans(decoder) || !tables_brought(decoder));
+    if (!*out_lacking) jpeg_start_decompress(decoder);
     return STATUS_OK;
 }
 
-static Status check_start(const JpegTile *tile) {
-    if (tile->size >= 4 && tile->data[0] == 0xFF && tile->data[1] == 0xD8) return STATUS_OK;
-    return status_make(STATUS_MALFORMED, "its %zu bytes are not a JPEG stream", tile->size);
-}
-
-Status jpeg_tiles_decode(JpegTiles *tiles, const JpegTile *tile, uint8_t *out) {
-    jpeg_trap_begin(&tiles->trap);
-    TRY(check_start(tile));
-    Status status = start(tiles, tile);
-    if (status == STATUS_OK) status = read_rows(tiles, tile, out);
-    jpeg_abort_decompress(&tiles->decoder); // keeps the decoder, drops this picture
-    return status;
+// Context that the interpolation of colours looks at beyond the part: its outermost pixels see the next block's if they
+// are the first or last of theirs.
+static JDIMENSION crop(struct jpeg_decompress_struct *decoder, JpegPart part) {
+    size_t step = (size_t)decoder->max_h_samp_factor * DCTSIZE, width = decoder->output_width;
+    size_t from = part.x ? (part.x - 1) / step * step : 0, to = ((part.x + part.width) / step + 1) * step;
+    if (to > width) to = width;
+    JDIMENSION left = (JDIMENSION)from, count = (JDIMENSION)(to - from);
+    if (count < width) jpeg_crop_scanline(decoder, &left, &count); // rounds both outwards
+    return left;
 }
 
 // Rows above are skipped without transforming them, rows below are not looked at. Progressive streams are decoded in
@@ -133,13 +169,7 @@ static Status read_part(JpegTiles *tiles, JpegPart part, uint8_t *out, size_t st
     if (setjmp(tiles->trap.escape)) return damaged(tiles);
     JDIMENSION left = 0;
     if (!decoder->progressive_mode) {
-        size_t step = (size_t)decoder->max_h_samp_factor * DCTSIZE, width = decoder->output_width;
-        size_t from = part.x / step * step, to = (part.x + part.width + step - 1) / step * step + step;
-        from = from >= step ? from - step : 0;
-        if (to > width) to = width;
-        JDIMENSION count = (JDIMENSION)(to - from);
-        left = (JDIMENSION)from;
-        if (count < width) jpeg_crop_scanline(decoder, &left, &count); // rounds both outwards
+        left = crop(decoder, part);
         if (part.y) jpeg_skip_scanlines(decoder, (JDIMENSION)part.y);
     }
     while (decoder->output_scanline < part.y + part.height) {
@@ -151,11 +181,21 @@ static Status read_part(JpegTiles *tiles, JpegPart part, uint8_t *out, size_t st
     return tiles->trap.damaged ? damaged(tiles) : STATUS_OK;
 }
 
-Status jpeg_tiles_decode_part(JpegTiles *tiles, const JpegTile *tile, JpegPart part, uint8_t *out, size_t stride) {
-    jpeg_trap_begin(&tiles->trap);
-    TRY(check_start(tile));
-    Status status = start(tiles, tile);
-    if (status == STATUS_OK) status = read_part(tiles, part, out, stride);
-    jpeg_abort_decompress(&tiles->decoder);
+static Status decode(JpegTiles *tiles, const JpegTile *tile, const JpegPart *part, uint8_t *out, size_t stride) {
+    if (tile->size < 4 || tile->data[0] != 0xFF || tile->data[1] != 0xD8)
+        return status_make(STATUS_MALFORMED, "its %zu bytes are not a JPEG stream", tile->size);
+    bool lacking = false;
+    Status status = start(tiles, tile, !tiles->created, &lacking);
+    if (status == STATUS_OK && lacking) status = start(tiles, tile, true, &lacking);
+    if (status == STATUS_OK) status = part ? read_part(tiles, *part, out, stride) : read_rows(tiles, tile, out);
+    if (tiles->created) jpeg_abort_decompress(&tiles->decoder); // keeps the decoder, drops this picture
     return status;
+}
+
+Status jpeg_tiles_decode(JpegTiles *tiles, const JpegTile *tile, uint8_t *out) {
+    return decode(tiles, tile, NULL, out, 0);
+}
+
+Status jpeg_tiles_decode_part(JpegTiles *tiles, const JpegTile *tile, JpegPart part, uint8_t *out, size_t stride) {
+    return decode(tiles, tile, &part, out, stride);
 }

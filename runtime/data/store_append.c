@@ -115,7 +115,27 @@ static Status remove_lists(StoreWriter *w) {
     return h5_group_open(w->name, w->output.file, "sections", &w->sections);
 }
 
-static Status begin_append(StoreWriter *w, const char *path) {
+static Status recall_parameters(StoreWriter *w, const StoreInfo *info, int deflate) {
+    StoreParameters p = {.program = info->program,
+                         .tile_size = info->tile_size,
+                         .tile_pitch = info->tile_pitch,
+                         .filter = info->filter,
+                         .edge = info->edge,
+                         .deflate = info->deflate,
+                         .provenance = info->provenance,
+                         .jpeg = info->jpeg,
+                         .sampling = info->sampling};
+    if (deflate >= 0 && (deflate > 0) != (p.deflate > 0))
+        return status_make(
+            STATUS_MISMATCH,
+            "%s keeps its tiles as '%s', so tiles of a deflate level of %d cannot be added; give its own "
+            "level or none",
+            info->path, info->encoding, deflate);
+    if (deflate > 0) p.deflate = deflate;
+    return store_keep_parameters(w, &p);
+}
+
+static Status begin_append(StoreWriter *w, const char *path, int deflate) {
     Store *store = NULL;
     TRY(take_lock(path, &w->lock));
     TRY(store_open(path, &store));
@@ -126,8 +146,8 @@ static Status begin_append(StoreWriter *w, const char *path) {
                              "%s: sections are added to stores of version %d, this one has %d; run "
                              "'prepare' again",
                              path, STORE_FORMAT_VERSION, info->version);
+    if (status == STATUS_OK) status = recall_parameters(w, info, deflate);
     if (status == STATUS_OK) status = recall(w, info);
-    w->parameters.tile_size = info->tile_size;
     store_close(store);
     TRY(status);
     TRY(atomic_reserve(&w->file, path));
@@ -139,14 +159,13 @@ static Status begin_append(StoreWriter *w, const char *path) {
 
 Status store_append(const char *path, int deflate, StoreWriter **out_writer) {
     *out_writer = NULL;
-    if (deflate < 0 || deflate > 9)
-        return status_make(STATUS_INVALID, "a deflate level of %d is outside 0 .. 9", deflate);
+    if (deflate < -1 || deflate > 9)
+        return status_make(STATUS_INVALID, "a deflate level of %d is outside -1 .. 9", deflate);
     StoreWriter *writer = calloc(1, sizeof *writer);
     if (!writer) return arena_exhausted(1, sizeof *writer);
-    writer->parameters.deflate = deflate;
     writer->output.file = writer->sections = writer->columns = -1;
     writer->file.descriptor = writer->lock = -1;
-    Status status = begin_append(writer, path);
+    Status status = begin_append(writer, path, deflate);
     if (status != STATUS_OK) {
         store_abandon(writer);
         return status_context(status, "cannot add to the store %s", path);

@@ -206,6 +206,9 @@ Status extra_open(Store *store) {
     TRY(h5_get_texts(info->path, store->h5, "neighbours", arena, &graphs, &info->n_graphs));
     TRY(h5_get_texts(info->path, store->h5, "features", arena, &features, &info->n_features));
     TRY(h5_get_texts(info->path, store->h5, "splits", arena, &splits, &info->n_splits));
+    TRY(store_names_differ(info->path, "neighbours", graphs, info->n_graphs));
+    TRY(store_names_differ(info->path, "features", features, info->n_features));
+    TRY(store_names_differ(info->path, "splits", splits, info->n_splits));
     TRY(h5_read_texts(info->path, store->h5, "provenance", arena, &provenance, &n_texts));
     if (n_texts != 1)
         return status_make(STATUS_MALFORMED, "%s: 'provenance' holds %zu texts instead of one", info->path, n_texts);

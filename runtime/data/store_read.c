@@ -1,5 +1,5 @@
 // store_read: the reading half of store.h. Names, positions and shapes are read and checked when the store is
-// opened; tiles and counts are read row by row; tables are kept after their first use.
+// opened; counts are read row by row; tables are kept after their first use. Tiles: store_tiles.c.
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +29,32 @@ const StoreInfo *store_info(const Store *store) {
 
 // ---- Opening ------------------------------------------------------------------------------------
 
+static Status read_encoding(Store *store) {
+    StoreInfo *info = &store->info;
+    StoreParameters kept = {0};
+    char *encoding = NULL;
+    info->deflate = -1;
+    info->encoding = "chunks";
+    if (info->version < 3) return STATUS_OK;
+    TRY(h5_get_text(info->path, store->h5, "tile_encoding", &store->arena, &encoding));
+    if (!tiles_parse_encoding(encoding, &kept))
+        return status_make(STATUS_MALFORMED,
+                           "%s: the tile encoding is '%s'; 'plain', 'deflate LEVEL' and 'jpeg QUALITY SAMPLING' are "
+                           "known",
+                           info->path, encoding);
+    info->encoding = encoding;
+    info->jpeg = kept.jpeg;
+    info->deflate = kept.deflate;
+    info->sampling = kept.sampling;
+    return STATUS_OK;
+}
+
 static Status read_root(Store *store) {
     Arena *arena = &store->arena;
     const char *path = store->info.path;
     char *format = NULL, *program = NULL, *filter = NULL, *edge = NULL, **sections = NULL, **tables = NULL,
          **genes = NULL;
-    int64_t version = 0, tile_size = 0;
+    int64_t version = 0, tile_size = 0, least = 1;
     htri_t is_store = H5Aexists(store->h5, "format");
     if (is_store <= 0)
         return status_make(STATUS_MISMATCH, "%s: an HDF5 file, but not a store; make one with 'prepare'", path);
@@ -53,12 +73,17 @@ static Status read_root(Store *store) {
     TRY(h5_get_text(path, store->h5, "tile_edge", arena, &edge));
     TRY(h5_get_i64(path, store->h5, "tile_size", &tile_size));
     TRY(h5_get_f64(path, store->h5, "tile_pitch", &store->info.tile_pitch));
-    if (tile_size < 1 || tile_size > 4096)
-        return status_make(STATUS_MALFORMED, "%s: the tile size %lld is outside 1 .. 4096", path, (long long)tile_size);
+    TRY(read_encoding(store));
+    if (version >= 3) least = 0;
+    if (tile_size < least || tile_size > STORE_MOST_TILE)
+        return status_make(STATUS_MALFORMED, "%s: the tile size %lld is outside %lld .. %d", path, (long long)tile_size,
+                           (long long)least, STORE_MOST_TILE);
     TRY(h5_get_texts(path, store->h5, "sections", arena, &sections, &store->info.n_sections));
     TRY(h5_get_texts(path, store->h5, "tables", arena, &tables, &store->info.n_tables));
     TRY(h5_read_texts(path, store->h5, "genes", arena, &genes, &store->info.n_genes));
     if (store->info.n_sections == 0) return status_make(STATUS_MALFORMED, "%s: the store has no sections", path);
+    TRY(store_names_differ(path, "sections", sections, store->info.n_sections));
+    TRY(store_names_differ(path, "tables", tables, store->info.n_tables));
     store->info.program = program;
     store->info.filter = filter;
     store->info.edge = edge;
@@ -77,6 +102,18 @@ static Status read_root(Store *store) {
     store->handles = handles;
     for (size_t t = 0; t < store->info.n_tables; t++) store->tables[t].name = tables[t];
     return STATUS_OK;
+}
+
+Status store_names_differ(const char *path, const char *what, char *const *names, size_t count) {
+    NameIndex index;
+    Arena scratch;
+    arena_init(&scratch);
+    Status status = name_index_init(&index, &scratch, count);
+    for (size_t i = 0; status == STATUS_OK && i < count; i++)
+        if (name_index_add(&index, names[i], (int64_t)i) >= 0)
+            status = status_make(STATUS_MALFORMED, "%s: '%s' names '%s' twice", path, what, names[i]);
+    arena_free(&scratch);
+    return status;
 }
 
 static Status read_columns(Store *store) {
@@ -106,20 +143,49 @@ static Status read_whole(Store *store, const char *path, hid_t group, const char
     return status;
 }
 
-static Status get_size(const char *path, hid_t group, const char *name, size_t *out_value) {
+static Status get_size(const char *path, hid_t group, const char *name, int64_t least, size_t *out_value) {
     int64_t value = 0;
     TRY(h5_get_i64(path, group, name, &value));
-    if (value < 1) return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %lld", path, name, (long long)value);
+    if (value < least)
+        return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %lld", path, name, (long long)value);
     *out_value = (size_t)value;
     return STATUS_OK;
 }
 
-static Status get_scale(const char *path, hid_t group, const char *name, double *out_value) {
+// A positive number; 0 as well where that stands for unknown.
+static Status get_scale(const char *path, hid_t group, const char *name, bool unknown, double *out_value) {
     TRY(h5_get_f64(path, group, name, out_value));
-    if (!(*out_value > 0) || !isfinite(*out_value))
-        return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %g; a positive number is needed", path, name,
-                           *out_value);
+    if (isfinite(*out_value) && (*out_value > 0 || (unknown && *out_value == 0))) return STATUS_OK;
+    return status_make(STATUS_MALFORMED, "%s: the attribute '%s' is %g; a positive number%s is needed", path, name,
+                       *out_value, unknown ? " or 0" : "");
+}
+
+// Attributes that need not be there.
+static Status get_optional(Store *store, const char *path, hid_t group, StoreSection *section) {
+    static const char *const names[] = {"spot_diameter", "microns_per_pixel", "picture_scale"};
+    double *to[] = {&section->spot_diameter, &section->microns_per_pixel, &section->picture_scale};
+    char *text = NULL;
+    section->picture_scale = 1;
+    for (int i = 0; i < 3; i++)
+        if (H5Aexists(group, names[i]) > 0) TRY(get_scale(path, group, names[i], false, to[i]));
+    if (H5Aexists(group, "group") <= 0) return STATUS_OK;
+    TRY(h5_get_text(path, group, "group", &store->arena, &text));
+    section->group = text;
     return STATUS_OK;
+}
+
+// Sizes and scales of the picture and the array.
+static Status read_geometry(Store *store, const char *path, hid_t group, StoreSection *section) {
+    bool some = store->info.version >= 3, tiles = store->info.tile_size > 0;
+    TRY(get_size(path, group, "image_width", !tiles ? 0 : 1, &section->image_width));
+    TRY(get_size(path, group, "image_height", !tiles ? 0 : 1, &section->image_height));
+    TRY(get_scale(path, group, "scale_x", !tiles, &section->scale_x));
+    TRY(get_scale(path, group, "scale_y", !tiles, &section->scale_y));
+    TRY(get_scale(path, group, "pitch_x", some, &section->pitch_x));
+    TRY(get_scale(path, group, "pitch_y", some, &section->pitch_y));
+    TRY(get_scale(path, group, "thumbnail_scale_x", some, &section->thumbnail_scale_x));
+    TRY(get_scale(path, group, "thumbnail_scale_y", some, &section->thumbnail_scale_y));
+    return get_optional(store, path, group, section);
 }
 
 static Status open_counts(Store *store, const char *path, StoreSection *section, SectionHandles *h) {
@@ -159,7 +225,8 @@ static Status open_section(Store *store, hid_t sections, StoreSection *section, 
     if (!path) return arena_exhausted(1, 1);
     char **ids = NULL;
     void *array = NULL, *exact = NULL, *pixel = NULL;
-    size_t n = 0, side = store->info.tile_size;
+    size_t n = 0;
+    h->where = path;
     TRY(h5_group_open(store->info.path, sections, section->name, &h->group));
     TRY(h5_read_texts(path, h->group, "id", arena, &ids, &n));
     if (n == 0) return status_make(STATUS_MALFORMED, "%s: there are no spots", path);
@@ -172,27 +239,19 @@ static Status open_section(Store *store, hid_t sections, StoreSection *section, 
     section->array = array;
     section->array_exact = exact;
     section->pixel = pixel;
-    TRY(get_size(path, h->group, "image_width", &section->image_width));
-    TRY(get_size(path, h->group, "image_height", &section->image_height));
-    TRY(get_scale(path, h->group, "scale_x", &section->scale_x));
-    TRY(get_scale(path, h->group, "scale_y", &section->scale_y));
-    TRY(get_scale(path, h->group, "pitch_x", &section->pitch_x));
-    TRY(get_scale(path, h->group, "pitch_y", &section->pitch_y));
-    TRY(get_scale(path, h->group, "thumbnail_scale_x", &section->thumbnail_scale_x));
-    TRY(get_scale(path, h->group, "thumbnail_scale_y", &section->thumbnail_scale_y));
+    TRY(read_geometry(store, path, h->group, section));
     TRY(read_single_text(path, h->group, "inputs", arena, &section->inputs));
     TRY(read_single_text(path, h->group, "left_out", arena, &section->left_out));
-    hsize_t tile_dims[4] = {n, side, side, 3};
-    TRY(h5_dataset_open(path, h->group, "tiles", H5T_INTEGER, 1, 4, tile_dims, &h->tiles));
+    TRY(tiles_open(store, path, section, h));
     TRY(open_counts(store, path, section, h));
     TRY(ARENA_NEW(arena, h->tables, store->info.n_tables));
-    h->where = path;
     return STATUS_OK;
 }
 
 static Status open_all(Store *store) {
     hid_t sections = -1;
     TRY(h5_file_open(store->info.path, &store->h5));
+    TRY(tiles_open_file(store));
     TRY(read_root(store));
     TRY(read_columns(store));
     TRY(h5_group_open(store->info.path, store->h5, "sections", &sections));
@@ -264,14 +323,6 @@ Status store_find_table(const Store *store, const char *name, size_t *out_table)
     return status;
 }
 
-Status store_require_tiles(const Store *store, size_t tile_size) {
-    if (tile_size == 0 || tile_size == store->info.tile_size) return STATUS_OK;
-    return status_make(STATUS_MISMATCH,
-                       "%s: its tiles are %zu x %zu pixels, the model takes %zu x %zu; prepare the store again "
-                       "for this model",
-                       store->info.path, store->info.tile_size, store->info.tile_size, tile_size, tile_size);
-}
-
 Status store_require_table(const Store *store, const char *name, size_t n_columns, const char *const *columns,
                            size_t *out_table) {
     size_t at = 0;
@@ -296,30 +347,13 @@ Status store_require_table(const Store *store, const char *name, size_t n_column
 
 // ---- Rows ---------------------------------------------------------------------------------------
 
-static Status check_spot(const Store *store, SpotRef spot) {
+Status store_check_spot(const Store *store, SpotRef spot) {
     if (spot.section >= store->info.n_sections)
         return status_make(STATUS_INVALID, "%s: section number %u of %zu", store->info.path, spot.section,
                            store->info.n_sections);
     if (spot.row >= store->sections[spot.section].n_spots)
         return status_make(STATUS_INVALID, "%s: section %s: row %u of %zu", store->info.path,
                            store->sections[spot.section].name, spot.row, store->sections[spot.section].n_spots);
-    return STATUS_OK;
-}
-
-Status store_read_tiles(Store *store, const SpotRef *spots, size_t count, uint8_t *tiles) {
-    size_t bytes = store->info.tile_size * store->info.tile_size * 3;
-    for (size_t i = 0; i < count;) {
-        TRY(check_spot(store, spots[i]));
-        size_t run = 1; // neighbouring rows in one call
-        while (i + run < count && spots[i + run].section == spots[i].section &&
-               spots[i + run].row == spots[i].row + run) {
-            TRY(check_spot(store, spots[i + run]));
-            run++;
-        }
-        SectionHandles *h = &store->handles[spots[i].section];
-        TRY(h5_read_rows(h->where, "tiles", h->tiles, H5T_NATIVE_UINT8, spots[i].row, run, tiles + i * bytes));
-        i += run;
-    }
     return STATUS_OK;
 }
 
@@ -330,9 +364,9 @@ static Status load_table(Store *store, size_t table, size_t section) {
     hid_t group = -1, dataset = -1;
     hsize_t dims[2] = {n, t->n_columns};
     float *values = NULL;
-    TRY(ARENA_NEW(&store->arena, values, n * t->n_columns));
     TRY(h5_group_open(h->where, h->group, "tables", &group));
     Status status = h5_dataset_open(h->where, group, t->name, H5T_FLOAT, 4, 2, dims, &dataset);
+    if (status == STATUS_OK) status = ARENA_NEW(&store->arena, values, n * t->n_columns);
     if (status == STATUS_OK) status = h5_read_rows(h->where, t->name, dataset, H5T_NATIVE_FLOAT, 0, n, values);
     h5_close(dataset);
     h5_close(group);
@@ -352,7 +386,7 @@ Status store_read_table(Store *store, size_t table, const SpotRef *spots, size_t
                            store->info.n_tables);
     size_t k = store->tables[table].n_columns;
     for (size_t i = 0; i < count; i++) {
-        TRY(check_spot(store, spots[i]));
+        TRY(store_check_spot(store, spots[i]));
         SectionHandles *h = &store->handles[spots[i].section];
         if (!h->tables[table]) TRY(load_table(store, table, spots[i].section));
         memcpy(values + i * k, h->tables[table] + spots[i].row * k, k * sizeof *values);
@@ -398,7 +432,7 @@ Status store_read_counts(Store *store, const SpotRef *spots, size_t count, const
             status = status_make(STATUS_INVALID, "%s: gene number %d of %zu", store->info.path, genes[g], total);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         size_t n = 0;
-        status = check_spot(store, spots[i]);
+        status = store_check_spot(store, spots[i]);
         if (status == STATUS_OK) status = check_row_length(store, spots[i]);
         if (status == STATUS_OK) status = read_entries(store, spots[i], indices, data, &n);
         if (status != STATUS_OK) break;
@@ -414,7 +448,7 @@ Status store_read_counts(Store *store, const SpotRef *spots, size_t count, const
 }
 
 Status store_read_measured(Store *store, size_t section, uint8_t *measured) {
-    TRY(check_spot(store, (SpotRef){(uint32_t)section, 0}));
+    TRY(store_check_spot(store, (SpotRef){(uint32_t)section, 0}));
     SectionHandles *h = &store->handles[section];
     hsize_t dims[1] = {any_size};
     hid_t dataset = -1;
@@ -440,12 +474,15 @@ Status store_read_measured(Store *store, size_t section, uint8_t *measured) {
 
 Status store_read_thumbnail(Store *store, size_t section, Picture *out_picture) {
     *out_picture = (Picture){0};
-    TRY(check_spot(store, (SpotRef){(uint32_t)section, 0}));
+    TRY(store_check_spot(store, (SpotRef){(uint32_t)section, 0}));
     SectionHandles *h = &store->handles[section];
     hsize_t dims[3] = {any_size, any_size, 3};
     hid_t dataset = -1;
+    if (store->sections[section].thumbnail_scale_x == 0)
+        return status_make(STATUS_NOT_FOUND, "%s: it has no thumbnail", h->where);
     TRY(h5_dataset_open(h->where, h->group, "thumbnail", H5T_INTEGER, 1, 3, dims, &dataset));
-    Status status = picture_create((size_t)dims[1], (size_t)dims[0], (size_t)1 << 28, out_picture);
+    Status status = status_context(picture_create((size_t)dims[1], (size_t)dims[0], (size_t)1 << 28, out_picture),
+                                   "%s: thumbnail", h->where);
     if (status == STATUS_OK)
         status = h5_read_rows(h->where, "thumbnail", dataset, H5T_NATIVE_UINT8, 0, dims[0], out_picture->rgb);
     h5_close(dataset);
@@ -453,41 +490,68 @@ Status store_read_thumbnail(Store *store, size_t section, Picture *out_picture) 
     return status;
 }
 
-Status store_check(Store *store) {
-    size_t bytes = store->info.tile_size * store->info.tile_size * 3;
-    uint8_t *tile = malloc(bytes);
+// ---- All of it ----------------------------------------------------------------------------------
+
+enum { CHECK_ROWS = 16 }; // tiles read at a time
+
+static Status check_tiles(Store *store, uint32_t section) {
+    size_t bytes = store->info.tile_size * store->info.tile_size * 3, n = store->sections[section].n_spots;
+    SpotRef spots[CHECK_ROWS];
+    if (bytes == 0) return STATUS_OK;
+    uint8_t *tiles = malloc(bytes * CHECK_ROWS);
+    Status status = tiles ? STATUS_OK : arena_exhausted(bytes, CHECK_ROWS);
+    for (size_t first = 0; first < n && status == STATUS_OK; first += CHECK_ROWS) {
+        size_t count = n - first < CHECK_ROWS ? n - first : CHECK_ROWS;
+        for (size_t i = 0; i < count; i++) spots[i] = (SpotRef){section, (uint32_t)(first + i)};
+        status = store_read_tiles(store, spots, count, tiles);
+    }
+    free(tiles);
+    return status;
+}
+
+static Status check_counts(Store *store, uint32_t s) {
+    const StoreSection *section = &store->sections[s];
     uint8_t *measured = malloc(store->info.n_genes + 1);
     int32_t *indices = malloc((store->info.n_genes + 1) * sizeof *indices);
     uint32_t *data = malloc((store->info.n_genes + 1) * sizeof *data);
-    Status status = tile && measured && indices && data ? STATUS_OK : arena_exhausted(1, bytes);
-    for (uint32_t s = 0; s < store->info.n_sections && status == STATUS_OK; s++) {
-        const StoreSection *section = &store->sections[s];
-        Picture thumbnail = {0};
-        TRY_OR(status, done, store_read_thumbnail(store, s, &thumbnail));
-        picture_free(&thumbnail);
-        TRY_OR(status, done, store_read_measured(store, s, measured));
-        for (size_t t = 0; t < store->info.n_tables; t++)
-            if (!store->handles[s].tables[t]) TRY_OR(status, done, load_table(store, t, s));
-        TRY_OR(status, done, extra_check(store, s));
-        for (uint32_t row = 0; row < section->n_spots; row++) {
-            SpotRef spot = {s, row};
-            size_t n = 0;
-            TRY_OR(status, done, store_read_tiles(store, &spot, 1, tile));
-            TRY_OR(status, done, check_row_length(store, spot));
-            TRY_OR(status, done, read_entries(store, spot, indices, data, &n));
-            for (size_t k = 0; k < n; k++) {
-                if (measured[indices[k]] && data[k]) continue;
-                status = status_make(STATUS_MALFORMED, "%s: section %s: spot %s has %s for gene %s", store->info.path,
-                                     section->name, section->ids[row], data[k] ? "counts" : "a stored zero",
-                                     store->info.genes[indices[k]]);
-                goto done;
-            }
+    Status status = measured && indices && data ? STATUS_OK : arena_exhausted(store->info.n_genes, 9);
+    TRY_OR(status, done, status);
+    TRY_OR(status, done, store_read_measured(store, s, measured));
+    for (uint32_t row = 0; row < section->n_spots; row++) {
+        SpotRef spot = {s, row};
+        size_t n = 0;
+        TRY_OR(status, done, check_row_length(store, spot));
+        TRY_OR(status, done, read_entries(store, spot, indices, data, &n));
+        for (size_t k = 0; k < n; k++) {
+            if (measured[indices[k]] && data[k]) continue;
+            status = status_make(STATUS_MALFORMED, "%s: section %s: spot %s has %s for gene %s", store->info.path,
+                                 section->name, section->ids[row], data[k] ? "counts" : "a stored zero",
+                                 store->info.genes[indices[k]]);
+            goto done;
         }
     }
 done:
-    free(tile);
     free(measured);
     free(indices);
     free(data);
     return status;
+}
+
+Status store_check(Store *store) {
+    TRY(store_names_differ(store->info.path, "genes", store->info.genes, store->info.n_genes));
+    for (size_t t = 0; t < store->info.n_tables; t++)
+        TRY(store_names_differ(store->info.path, store->tables[t].name, store->tables[t].columns,
+                               store->tables[t].n_columns));
+    for (uint32_t s = 0; s < store->info.n_sections; s++) {
+        Picture thumbnail = {0};
+        if (store->sections[s].thumbnail_scale_x > 0) TRY(store_read_thumbnail(store, s, &thumbnail));
+        picture_free(&thumbnail);
+        TRY(store_names_differ(store->handles[s].where, "id", store->sections[s].ids, store->sections[s].n_spots));
+        for (size_t t = 0; t < store->info.n_tables; t++)
+            if (!store->handles[s].tables[t]) TRY(load_table(store, t, s));
+        TRY(extra_check(store, s));
+        TRY(check_tiles(store, s));
+        TRY(check_counts(store, s));
+    }
+    return STATUS_OK;
 }

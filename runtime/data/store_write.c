@@ -1,14 +1,12 @@
 // store_write: the writing half of store.h.
 //
 // Genes are numbered in order of first appearance, so a section can be written before the next one is read;
-// the list itself is written at the end.
+// the list itself is written at the end. Tiles: store_pack.c.
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "store_inside.h"
-
-enum { TILE_BATCH = 32 };
 
 static void close_all(StoreWriter *writer) {
     h5_close(writer->columns);
@@ -36,6 +34,8 @@ static Status begin_file(StoreWriter *writer, const char *path) {
     TRY(h5_output_create(writer->name, writer->file.temporary, true, &writer->output));
     hid_t file = writer->output.file;
     const StoreParameters *p = &writer->parameters;
+    char encoding[ENCODING_TEXT];
+    tiles_encoding(p, encoding);
     TRY(h5_put_fixed_text(writer->name, file, "format", "stmc-store"));
     TRY(h5_put_i64(writer->name, file, "format_version", STORE_FORMAT_VERSION));
     TRY(h5_put_fixed_text(writer->name, file, "program", p->program));
@@ -43,24 +43,39 @@ static Status begin_file(StoreWriter *writer, const char *path) {
     TRY(h5_put_f64(writer->name, file, "tile_pitch", p->tile_pitch));
     TRY(h5_put_fixed_text(writer->name, file, "tile_filter", p->filter));
     TRY(h5_put_fixed_text(writer->name, file, "tile_edge", p->edge));
-    char *provenance[1] = {(char *)(p->provenance ? p->provenance : "{}")};
+    TRY(h5_put_fixed_text(writer->name, file, "tile_encoding", encoding));
+    char *provenance[1] = {(char *)p->provenance};
     TRY(h5_write_fixed_texts(writer->name, file, "provenance", provenance, 1));
     TRY(h5_group_create(writer->name, file, "columns", &writer->columns));
     return h5_group_create(writer->name, file, "sections", &writer->sections);
 }
 
+// The writer keeps its own texts.
+Status store_keep_parameters(StoreWriter *writer, const StoreParameters *p) {
+    const char *from[] = {p->program, p->filter, p->edge, p->provenance ? p->provenance : "{}"};
+    char *to[4];
+    for (int i = 0; i < 4; i++) TRY(ARENA_COPY(&writer->arena, to[i], from[i], strlen(from[i])));
+    writer->parameters = *p;
+    writer->parameters.program = to[0];
+    writer->parameters.filter = to[1];
+    writer->parameters.edge = to[2];
+    writer->parameters.provenance = to[3];
+    return STATUS_OK;
+}
+
+StoreParameters *store_parameters(StoreWriter *writer) {
+    return &writer->parameters;
+}
+
 Status store_create(const char *path, const StoreParameters *parameters, StoreWriter **out_writer) {
     *out_writer = NULL;
-    if (parameters->tile_size == 0 || parameters->tile_size > 4096)
-        return status_make(STATUS_INVALID, "a tile size of %zu pixels is outside 1 .. 4096", parameters->tile_size);
-    if (parameters->deflate < 0 || parameters->deflate > 9)
-        return status_make(STATUS_INVALID, "a deflate level of %d is outside 0 .. 9", parameters->deflate);
+    TRY(tiles_check_parameters(parameters));
     StoreWriter *writer = calloc(1, sizeof *writer);
     if (!writer) return arena_exhausted(1, sizeof *writer);
-    writer->parameters = *parameters;
     writer->output.file = writer->sections = writer->columns = -1;
     writer->file.descriptor = writer->lock = -1;
-    Status status = begin_file(writer, path);
+    Status status = store_keep_parameters(writer, parameters);
+    if (status == STATUS_OK) status = begin_file(writer, path);
     if (status != STATUS_OK) {
         store_abandon(writer);
         return status_context(status, "cannot create the store %s", path);
@@ -113,7 +128,13 @@ static Status write_counts(StoreWriter *writer, hid_t group, const Section *sect
     int32_t *numbers = NULL, *measured = NULL, *indices = NULL;
     uint32_t *data = NULL;
     Entry *row = NULL;
-    hsize_t nnz = (hsize_t)section->indptr[section->n_spots];
+    const int64_t *indptr = section->indptr;
+    if (!indptr) {
+        int64_t *zeros = NULL;
+        TRY(ARENA_NEW(scratch, zeros, section->n_spots + 1));
+        indptr = zeros;
+    }
+    hsize_t nnz = (hsize_t)indptr[section->n_spots];
     TRY(ARENA_NEW(scratch, numbers, section->n_genes));
     TRY(ARENA_NEW(scratch, measured, section->n_genes));
     TRY(ARENA_NEW(scratch, indices, nnz));
@@ -125,7 +146,7 @@ static Status write_counts(StoreWriter *writer, hid_t group, const Section *sect
     }
     qsort(measured, section->n_genes, sizeof *measured, by_number);
     for (size_t i = 0; i < section->n_spots; i++) {
-        int64_t from = section->indptr[i], n = section->indptr[i + 1] - from;
+        int64_t from = indptr[i], n = indptr[i + 1] - from;
         for (int64_t k = 0; k < n; k++)
             row[k] = (Entry){numbers[section->indices[from + k]], section->counts[from + k]};
         qsort(row, (size_t)n, sizeof *row, by_gene);
@@ -140,8 +161,7 @@ static Status write_counts(StoreWriter *writer, hid_t group, const Section *sect
     hsize_t chunk[1] = {nnz < 8192 ? (nnz ? nnz : 1) : 8192}; // about two spots: rows are read one by one
     H5Layout packed = {.chunk = chunk, .deflate = 1, .checksum = true}, plain = {0};
     TRY(h5_group_create(path, group, "counts", &counts));
-    Status status =
-        h5_write(path, counts, "indptr", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, n_rows, section->indptr, plain);
+    Status status = h5_write(path, counts, "indptr", H5T_STD_I64LE, H5T_NATIVE_INT64, 1, n_rows, indptr, plain);
     if (status == STATUS_OK)
         status = h5_write(path, counts, "indices", H5T_STD_I32LE, H5T_NATIVE_INT32, 1, n_entries, indices, packed);
     if (status == STATUS_OK)
@@ -226,37 +246,38 @@ done:
     return status;
 }
 
-static Status write_tiles(StoreWriter *writer, hid_t group, const Section *section, const StoreSectionExtra *extra) {
-    hsize_t s = writer->parameters.tile_size, dims[4] = {section->n_spots, s, s, 3}, chunk[4] = {1, s, s, 3};
-    H5Layout layout = {.chunk = chunk, .deflate = writer->parameters.deflate, .checksum = true};
-    hid_t dataset = -1;
-    uint8_t *batch = malloc((size_t)(TILE_BATCH * s * s * 3));
-    if (!batch) return arena_exhausted(TILE_BATCH, (size_t)(s * s * 3));
-    Status status = h5_dataset_create(writer->name, group, "tiles", H5T_STD_U8LE, 4, dims, layout, &dataset);
-    for (size_t first = 0; first < section->n_spots && status == STATUS_OK; first += TILE_BATCH) {
-        size_t count = section->n_spots - first < TILE_BATCH ? section->n_spots - first : TILE_BATCH;
-        status = extra->tiles(extra->context, first, count, batch);
-        if (status == STATUS_OK)
-            status = h5_write_rows(writer->name, "tiles", dataset, H5T_NATIVE_UINT8, first, count, batch);
-    }
-    h5_close(dataset);
-    free(batch);
-    return status;
+static Status write_optional(const char *path, hid_t group, const Section *section) {
+    if (section->group) TRY(h5_put_fixed_text(path, group, "group", section->group));
+    if (section->spot_diameter > 0) TRY(h5_put_f64(path, group, "spot_diameter", section->spot_diameter));
+    if (section->microns_per_pixel > 0) TRY(h5_put_f64(path, group, "microns_per_pixel", section->microns_per_pixel));
+    double scale = section->picture_scale;
+    return scale > 0 && scale != 1 ? h5_put_f64(path, group, "picture_scale", scale) : STATUS_OK;
+}
+
+static Status write_thumbnail(const char *path, hid_t group, const StoreSectionExtra *extra) {
+    const Picture *picture = extra->thumbnail;
+    TRY(h5_put_f64(path, group, "thumbnail_scale_x",
+                   picture ? (double)picture->width / (double)extra->image_width : 0));
+    TRY(h5_put_f64(path, group, "thumbnail_scale_y",
+                   picture ? (double)picture->height / (double)extra->image_height : 0));
+    if (!picture) return STATUS_OK;
+    hsize_t dims[3] = {picture->height, picture->width, 3};
+    hsize_t rows = picture->height < 64 ? picture->height : 64, chunk[3] = {rows, picture->width, 3};
+    H5Layout packed = {.chunk = chunk, .deflate = 4, .checksum = true};
+    return h5_write(path, group, "thumbnail", H5T_STD_U8LE, H5T_NATIVE_UINT8, 3, dims, picture->rgb, packed);
 }
 
 static Status write_section(StoreWriter *writer, hid_t group, const Section *section, const StoreSectionExtra *extra,
                             Arena *scratch) {
     const char *path = writer->name;
-    const Picture *thumbnail = extra->thumbnail;
-    hsize_t pairs[2] = {section->n_spots, 2}, thumbnail_dims[3] = {thumbnail->height, thumbnail->width, 3};
+    hsize_t pairs[2] = {section->n_spots, 2};
     TRY(h5_put_i64(path, group, "image_width", (int64_t)extra->image_width));
     TRY(h5_put_i64(path, group, "image_height", (int64_t)extra->image_height));
     TRY(h5_put_f64(path, group, "scale_x", extra->scale_x));
     TRY(h5_put_f64(path, group, "scale_y", extra->scale_y));
     TRY(h5_put_f64(path, group, "pitch_x", extra->pitch_x));
     TRY(h5_put_f64(path, group, "pitch_y", extra->pitch_y));
-    TRY(h5_put_f64(path, group, "thumbnail_scale_x", (double)thumbnail->width / (double)extra->image_width));
-    TRY(h5_put_f64(path, group, "thumbnail_scale_y", (double)thumbnail->height / (double)extra->image_height));
+    TRY(write_optional(path, group, section));
     char *inputs[1] = {(char *)extra->inputs}, *left_out[1] = {(char *)extra->left_out};
     TRY(h5_write_fixed_texts(path, group, "inputs", inputs, 1));
     TRY(h5_write_fixed_texts(path, group, "left_out", left_out, 1));
@@ -265,14 +286,23 @@ static Status write_section(StoreWriter *writer, hid_t group, const Section *sec
     TRY(h5_write(path, group, "array_exact", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, pairs, section->array_exact,
                  (H5Layout){0}));
     TRY(h5_write(path, group, "pixel", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 2, pairs, section->pixel, (H5Layout){0}));
-    TRY(write_tiles(writer, group, section, extra));
+    TRY(tiles_write(writer, group, section, extra));
     TRY(write_counts(writer, group, section, scratch));
     TRY(write_tables(writer, group, section, scratch));
     TRY(extra_write(writer, group, section, extra));
-    hsize_t rows = thumbnail->height < 64 ? thumbnail->height : 64, chunk[3] = {rows, thumbnail->width, 3};
-    H5Layout packed = {.chunk = chunk, .deflate = 4, .checksum = true};
-    return h5_write(path, group, "thumbnail", H5T_STD_U8LE, H5T_NATIVE_UINT8, 3, thumbnail_dims, thumbnail->rgb,
-                    packed);
+    return write_thumbnail(path, group, extra);
+}
+
+// What a section needs depends on whether the store has tiles.
+static Status check_extra(const StoreWriter *writer, const StoreSectionExtra *extra) {
+    bool tiles = writer->parameters.tile_size > 0, picture = extra->image_width > 0 && extra->image_height > 0;
+    bool scaled = extra->scale_x > 0 && extra->scale_y > 0;
+    if (tiles && (!extra->tiles || !picture || !scaled))
+        return status_make(STATUS_INVALID, "the store has tiles; the section brings no picture to cut them from");
+    if (extra->thumbnail && !picture)
+        return status_make(STATUS_INVALID, "a thumbnail of a picture of %zu x %zu pixels", extra->image_width,
+                           extra->image_height);
+    return STATUS_OK;
 }
 
 Status store_add_section(StoreWriter *writer, const Section *section, const StoreSectionExtra *extra) {
@@ -284,6 +314,7 @@ Status store_add_section(StoreWriter *writer, const Section *section, const Stor
     for (size_t i = 0; i < writer->n_sections; i++)
         if (strcmp(writer->section_names[i], section->name) == 0)
             return status_make(STATUS_INVALID, "section %s occurs twice", section->name);
+    TRY_IN(check_extra(writer, extra), "section %s", section->name);
     if (writer->n_sections == writer->section_capacity) {
         size_t capacity = writer->section_capacity ? writer->section_capacity * 2 : 16;
         char **names = NULL;

@@ -7,6 +7,8 @@
 
 #include "../core/strings.h"
 
+enum { MOST_COLUMNS = 1 << 22 };
+
 Status table_error(const TableReader *table, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
@@ -76,6 +78,11 @@ Status table_open(TableReader *table, const char *path, char separator) {
         goto failed;
     }
     for (size_t i = 0; i < length; i++) limit += line[i] == separator; // an upper bound: some may be quoted
+    if (limit > MOST_COLUMNS) {
+        status = status_make(STATUS_MALFORMED, "%s:1: the header has %zu columns; at most %d are read", path, limit,
+                             MOST_COLUMNS);
+        goto failed;
+    }
     TRY_OR(status, failed, ARENA_NEW(&table->arena, table->fields, limit));
     TRY_OR(status, failed, ARENA_NEW(&table->arena, table->columns, limit));
     TRY_OR(status, failed, split(table, line, table->fields, limit, &count));

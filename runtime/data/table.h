@@ -26,7 +26,7 @@ typedef struct TableReader {
     Arena arena;    // header and fields
 } TableReader;
 
-// Opens `path` and reads the header. separator '\t' or ','.
+// Opens `path` and reads the header, at most 4,194,304 columns. separator '\t' or ','.
 MUST_USE Status table_open(TableReader *table, const char *path, char separator);
 // The next row into table->fields, valid until the next call; *out_row false at the end of the file.
 MUST_USE Status table_next(TableReader *table, bool *out_row);

@@ -162,21 +162,23 @@ static Status choose_genome(const MatrixReader *r, const CountsOptions *o, Arena
     char **names = NULL;
     size_t count = 0, genomes = 0;
     Text list = {0};
+    Status status = STATUS_OK;
     TRY(foreign_names(r->f, r->f->file, "/", arena, &names, &count));
     *out_name = NULL;
     for (size_t i = 0; i < count; i++) {
         hid_t group = -1;
         ForeignKind kind = FOREIGN_NOTHING;
-        TRY(foreign_group(r->f, r->f->file, names[i], &group));
-        if (group >= 0) TRY(foreign_kind(r->f, group, "barcodes", &kind));
+        status = foreign_group(r->f, r->f->file, names[i], &group);
+        if (status == STATUS_OK && group >= 0) status = foreign_kind(r->f, group, "barcodes", &kind);
         h5_close(group);
+        if (status != STATUS_OK) break;
         if (kind != FOREIGN_DATASET) continue;
         text_printf(&list, "%s%s", genomes ? ", " : "", names[i]);
         genomes++;
         if (!o->genome || strcmp(o->genome, names[i]) == 0) *out_name = names[i];
     }
-    Status status = STATUS_OK;
-    if (genomes == 0)
+    if (status != STATUS_OK) genomes = 0; // said already
+    else if (genomes == 0)
         status = status_make(STATUS_MALFORMED, "%s: neither a group 'matrix' nor one with 'barcodes' for a genome",
                              r->f->path);
     else if (o->genome && !*out_name)

@@ -275,18 +275,6 @@ void canvas_text_up(Canvas *canvas, double x, double y, double size, double weig
 
 // ---- Scales -------------------------------------------------------------------------------------
 
-Color palette_viridis(double value) {
-    static const uint8_t stops[9][3] = {{68, 1, 84},    {71, 45, 123}, {59, 82, 139},  {44, 114, 142}, {33, 145, 140},
-                                        {40, 174, 128}, {94, 201, 98}, {173, 220, 48}, {253, 231, 37}};
-    if (!(value > 0)) value = 0;
-    if (value > 1) value = 1;
-    int i = value < 1 ? (int)(value * 8) : 7;
-    double t = value * 8 - i;
-    uint8_t out[3];
-    for (int k = 0; k < 3; k++) out[k] = (uint8_t)(stops[i][k] + (stops[i + 1][k] - stops[i][k]) * t + 0.5);
-    return (Color){out[0], out[1], out[2]};
-}
-
 double nice_step(double span, int count) {
     if (!(span > 0) || !isfinite(span) || count < 1) return 1;
     double raw = span / count, power = pow(10, floor(log10(raw))), lead = raw / power;

@@ -46,9 +46,5 @@ void canvas_text_up(Canvas *canvas, double x, double y, double size, double weig
                     const char *text);
 double canvas_text_width(double size, const char *text);
 
-// The palette "viridis": value 0 .. 1 (clamped) from dark violet to yellow; even in lightness, safe for
-// colour-blind eyes.
-Color palette_viridis(double value);
-
 // A step of 1, 2 or 5 times a power of ten that puts about `count` marks on a span. Returns the step.
 double nice_step(double span, int count);

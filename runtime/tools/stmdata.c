@@ -18,6 +18,11 @@ typedef enum Flag {
     FLAG_LAYER = 128,
     FLAG_DENSE = 256,
     FLAG_RADIUS = 512,
+    FLAG_GENE = 1024,
+    FLAG_COLUMN = 2048,
+    FLAG_PALETTE = 4096,
+    FLAG_LOG = 8192,
+    FLAG_IMAGE = 16384,
 } Flag;
 enum { PARTS = FLAG_GENOME | FLAG_SECTION | FLAG_LAYER };
 
@@ -41,6 +46,10 @@ static const Command commands[] = {
     {"export", "DIR IMAGE --out DIR [--radius R] [--flavor F --n N]",
      "what DiSCoTME trains on: metadata.csv, image/*.jpg, genes/*.npy", 2,
      FLAG_OUT | FLAG_RADIUS | FLAG_FLAVOR | FLAG_N | PARTS, FLAG_OUT, check_export, command_export},
+    {"map", "FILE|DIR --gene NAME|--column NAME [--log] [--image FILE] --out PNG",
+     "a gene, or a column of obs, over the tissue", 1,
+     FLAG_GENE | FLAG_COLUMN | FLAG_PALETTE | FLAG_LOG | FLAG_IMAGE | FLAG_OUT | PARTS, FLAG_OUT, check_map,
+     command_map},
     {"check", "STORE", "reads all of a store and checks every promise", 1, 0, 0, NULL, command_check},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -56,6 +65,11 @@ static const struct {
     {"n", "N", "how many genes", FLAG_N},
     {"dense", NULL, "X as a dense array, zeros and all", FLAG_DENSE},
     {"radius", "R", "half the side of a patch in pixels; default: half a spot's diameter", FLAG_RADIUS},
+    {"gene", "NAME", "the gene to draw, by symbol or id", FLAG_GENE},
+    {"column", "NAME", "the column of obs to draw: numbers or categories", FLAG_COLUMN},
+    {"palette", "NAME", "viridis (default), cividis or magma; categories have colours of their own", FLAG_PALETTE},
+    {"log", NULL, "draw ln(1 + value)", FLAG_LOG},
+    {"image", "FILE", "the tissue picture; default: the one that comes with the counts", FLAG_IMAGE},
     {"genome", "NAME", "the genome, in 10x files of several", FLAG_GENOME},
     {"section", "NAME", "the section, sample or slide, where there are several", FLAG_SECTION},
     {"layer", "NAME", "a layer of an AnnData file, or raw, in place of X", FLAG_LAYER},
@@ -115,6 +129,11 @@ static Status store_flag(Arguments *a, Flag flag, const char *value) {
     switch (flag) {
     case FLAG_JSON: a->json = true; return STATUS_OK;
     case FLAG_DENSE: a->dense = true; return STATUS_OK;
+    case FLAG_LOG: a->log = true; return STATUS_OK;
+    case FLAG_GENE: place = &a->gene; break;
+    case FLAG_COLUMN: place = &a->column; break;
+    case FLAG_PALETTE: place = &a->palette; break;
+    case FLAG_IMAGE: place = &a->image; break;
     case FLAG_OUT: place = &a->out; break;
     case FLAG_LEVEL: place = &a->level; break;
     case FLAG_FLAVOR: place = &a->flavor; break;

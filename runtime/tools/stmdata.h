@@ -12,8 +12,9 @@
 typedef struct Arguments {
     const char *words[8]; // what is not a flag
     int n_words;
-    bool json, help, dense;
+    bool json, help, dense, log;
     const char *out, *level, *flavor, *n, *genome, *section, *layer, *radius; // NULL: not given
+    const char *gene, *column, *palette, *image;
 } Arguments;
 
 // inspect: what a file or directory is and what is in it.
@@ -26,6 +27,8 @@ MUST_USE Status command_hvg(const Arguments *arguments);
 MUST_USE Status command_convert(const Arguments *arguments);
 // export: the directory that DiSCoTME trains on.
 MUST_USE Status command_export(const Arguments *arguments);
+// map: a gene or a column of obs over the tissue, as PNG.
+MUST_USE Status command_map(const Arguments *arguments);
 // check: every promise of a store.
 MUST_USE Status command_check(const Arguments *arguments);
 // What can be told to be wrong from the command line alone.
@@ -33,6 +36,7 @@ MUST_USE Status check_region(const Arguments *arguments);
 MUST_USE Status check_hvg(const Arguments *arguments);
 MUST_USE Status check_convert(const Arguments *arguments);
 MUST_USE Status check_export(const Arguments *arguments);
+MUST_USE Status check_map(const Arguments *arguments);
 MUST_USE Status whole_number(const char *what, const char *text, int64_t low, int64_t high, int64_t *out_value);
 MUST_USE Status hvg_options(const Arguments *arguments, HvgOptions *out_options); // --flavor and --n
 
@@ -67,4 +71,8 @@ MUST_USE Status inspect_directory(const Arguments *arguments, const char *path, 
 MUST_USE Status inspect_picture(const char *path, Sheet *sheet);
 MUST_USE Status inspect_weights(const char *path, Sheet *sheet);
 MUST_USE Status inspect_store(const char *path, Sheet *sheet);
+// A part of a 10x matrix directory, told by its first line.
+typedef enum MexPart { MEX_NONE, MEX_BARCODES, MEX_FEATURES, MEX_MATRIX } MexPart;
+MexPart mex_part(const char *first_line);
+MUST_USE Status inspect_mex_part(const char *path, MexPart part, Sheet *sheet);
 MUST_USE Status inspect_text(const Arguments *arguments, const char *path, Sheet *sheet);

@@ -252,11 +252,16 @@ Status inspect_store(const char *path, Sheet *sheet) {
     sheet_count(sheet, "obs", "spots", (int64_t)info->n_spots);
     sheet_count(sheet, "var", "genes", (int64_t)info->n_genes);
     sheet_count(sheet, "nnz", "entries", nnz);
-    sheet_line(sheet, "tiles", "%zu x %zu pixels, %.6g per array step, %s, edges %s", info->tile_size, info->tile_size,
-               info->tile_pitch, info->filter, info->edge);
+    char step[64] = "";
+    if (info->tile_pitch > 0) snprintf(step, sizeof step, ", %.6g per array step", info->tile_pitch);
+    if (info->tile_size == 0) sheet_line(sheet, "tiles", "none");
+    else
+        sheet_line(sheet, "tiles", "%zu x %zu pixels%s, %s, edges %s, kept as %s", info->tile_size, info->tile_size,
+                   step, info->filter, info->edge, info->encoding);
     sheet_count(sheet, "tile_size", NULL, (int64_t)info->tile_size);
     sheet_number(sheet, "tile_pitch", NULL, info->tile_pitch, "");
     sheet_text(sheet, "tile_filter", NULL, info->filter);
+    sheet_text(sheet, "tile_encoding", NULL, info->encoding);
     store_sections(info, sheet);
     store_tables(info, sheet);
     store_extras(info, sheet);

@@ -247,14 +247,16 @@ Status inspect_text(const Arguments *arguments, const char *path, Sheet *sheet) 
     TRY(look_at(path, &look));
     if (look == LOOK_PARQUET) return inspect_positions(path, sheet); // refused there, with the way out
     if (string_ends_with(path, ".json")) return inspect_scales(path, sheet);
-    if (strstr(path_base(path), ".mtx") || string_ends_with(path, ".h5") || string_ends_with(path, ".h5ad"))
+    if (string_ends_with(path, ".h5") || string_ends_with(path, ".h5ad"))
         return inspect_counts(arguments, path, sheet); // says what is wrong or what to give instead
     arena_init(&arena);
     Status status = first_line(path, &arena, &line);
     const char *tab = status == STATUS_OK && line ? strchr(line, '\t') : NULL;
     const char *comma = status == STATUS_OK && line ? strchr(line, ',') : NULL;
     char separator = tab && (!comma || tab < comma || !string_ends_with(path, ".csv")) ? '\t' : ',';
+    MexPart part = status == STATUS_OK && line ? mex_part(line) : MEX_NONE;
     if (status != STATUS_OK) status = status_context(status, "no format is recognised; as text");
+    else if (part != MEX_NONE) status = inspect_mex_part(path, part, sheet);
     else if (!line || (!tab && !comma) || !valid_utf8(line, strlen(line)))
         status = status_make(STATUS_UNSUPPORTED,
                              "%s: not recognised; inspect reads counts (10x HDF5 and matrix directories, Space Ranger, "

@@ -242,10 +242,12 @@ Status command_check(const Arguments *a) {
     TRY(store_open(path, &store));
     Status status = store_check(store);
     const StoreInfo *info = store_info(store);
-    if (status == STATUS_OK)
-        printf("%s: sound: %zu section%s, %zu spots, %zu genes, %zu tables, tiles of %zu x %zu\n", path,
-               info->n_sections, info->n_sections == 1 ? "" : "s", info->n_spots, info->n_genes, info->n_tables,
-               info->tile_size, info->tile_size);
+    if (status == STATUS_OK) {
+        printf("%s: sound: %zu section%s, %zu spots, %zu genes, %zu tables, ", path, info->n_sections,
+               info->n_sections == 1 ? "" : "s", info->n_spots, info->n_genes, info->n_tables);
+        if (info->tile_size) printf("tiles of %zu x %zu\n", info->tile_size, info->tile_size);
+        else printf("no tiles\n");
+    }
     store_close(store);
     return status;
 }

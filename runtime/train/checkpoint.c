@@ -10,7 +10,7 @@
 
 #include "../data/safetensors.h"
 
-static const char form[] = "stm-state-1";
+static const char form[] = RUN_STATE_FORMAT;
 
 void plan_fingerprint(const char *text, size_t size, char out[17]) {
     uint64_t hash = 1469598103934665603u; // FNV-1a
@@ -164,7 +164,7 @@ static Status check_identity(const SafeFile *file, const RunIdentity *identity) 
     for (size_t i = 0; i < identity->count; i++) {
         const char *name = identity->pair[i].name, *now = identity->pair[i].value;
         const char *then = safetensors_metadata(file, name);
-        if (then && strcmp(then, now) == 0) continue;
+        if (then ? strcmp(then, now) == 0 : strcmp(now, "nothing") == 0) continue; // older runs name fewer things
         text_printf(&wrong, "\n  %s: the run has %s, this command says %s", name, then ? then : "nothing", now);
     }
     Status status = text_status(&wrong);

@@ -7,6 +7,7 @@
 
 #include "session.h"
 
+#define RUN_STATE_FORMAT "stm-state-1" // "format" in the metadata of a state
 enum { RUN_VALUES = 4 };
 
 typedef struct RunState {

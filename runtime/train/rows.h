@@ -1,14 +1,16 @@
 // rows: the rows (spots) of one or more stores, one after another, as batches for a plan's inputs.
 //
 // Datasets are named as the spec's prepare block names them (recipe.h): tiles are u8[S, S, 3] per row, counts
-// f32[genes], tables f32[columns]. Stores that are read together must agree in tile size, genes and table
-// columns. Threads: one thread at a time may read (HDF5 has no lock of its own here).
+// f32[genes], tables f32[columns], features f32[width]. Stores that are read together must agree in tile size,
+// genes, table columns and widths. Threads: one thread at a time may read (HDF5 has no lock of its own here), except
+// for what rows_shared says.
 #pragma once
 
 #include <stdint.h>
 
 #include "../core/arena.h"
 #include "../core/status.h"
+#include "../core/strings.h"
 #include "session.h"
 
 typedef struct Rows Rows;
@@ -34,6 +36,13 @@ MUST_USE Status rows_find_section(const Rows *rows, const char *name, int *out_i
 // caller frees.
 MUST_USE Status rows_select(const Rows *rows, const bool *use, int64_t **out_numbers, int64_t *out_count);
 
+// The same of one part of a split, such as "validation" of "by_patient", within the sections marked. Every store must
+// have it; the error for an unknown one lists those there are, with their numbers of rows.
+MUST_USE Status rows_select_part(Rows *rows, const bool *use, const char *split, const char *part,
+                                 int64_t **out_numbers, int64_t *out_count);
+// Appends the splits of the first store that has any, with the numbers of rows of their parts; nothing if none has.
+MUST_USE Status rows_splits(Rows *rows, Text *out_text);
+
 // What one input tensor reads.
 typedef struct RowFeed {
     int tensor;  // program tensor
@@ -47,6 +56,12 @@ MUST_USE Status rows_bind(Rows *rows, const Session *session, int tensor, const 
 
 // Reads rows number[0 .. count) of a feed into `to` (count * row_bytes).
 MUST_USE Status rows_read(Rows *rows, const RowFeed *feed, const int64_t *number, int64_t count, void *to);
+
+// True if several threads may read this feed at once, also while one thread reads others: tiles.
+bool rows_shared(const Rows *rows, const RowFeed *feed);
+// Says that these rows will be read soon, so that the system may fetch them from disk meanwhile. For shared feeds;
+// threads as for reading them.
+void rows_expect(const Rows *rows, const RowFeed *feed, const int64_t *number, int64_t count);
 
 // Names for an axis: those of the first f32[row, axis] input dataset declared with it; NULL if none has
 // names.

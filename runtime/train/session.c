@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../data/safetensors.h"
-
 // The dynamic axis in front of the inputs that come from the store. Several different ones cannot be fed row
 // by row.
 static Status find_batch_axis(Session *s) {
@@ -187,25 +185,6 @@ bool is_weight(const StmTensor *tensor) {
     return tensor->kind == STM_PARAM || (tensor->kind == STM_STATE && tensor->weight);
 }
 
-// "[64, 3, 3, 3]"
-static void shape_list(Text *text, int rank, const int64_t *shape) {
-    text_add(text, "[");
-    for (int d = 0; d < rank; d++) text_printf(text, "%s%lld", d ? ", " : "", (long long)shape[d]);
-    text_add(text, "]");
-}
-
-enum { LISTED = 12 }; // names shown per kind of complaint
-
-// Adds one complaint, or counts it when enough are listed.
-static bool room_for(Text *text, int64_t *count, const char *head) {
-    if ((*count)++ == 0) text_printf(text, "\n  %s:", head);
-    return *count <= LISTED;
-}
-
-static void close_list(Text *text, int64_t count) {
-    if (count > LISTED) text_printf(text, "\n    and %lld more", (long long)(count - LISTED));
-}
-
 ElementType element_of(StmType type) {
     switch (type) {
     case STM_F32: return ELEMENT_F32;
@@ -216,97 +195,4 @@ ElementType element_of(StmType type) {
     case STM_BF16: return ELEMENT_BF16;
     default: return ELEMENT_U8;
     }
-}
-
-static void check_missing(const Session *s, const SafeFile *file, Text *text) {
-    int64_t missing = 0, misshapen = 0;
-    for (int t = 0; t < s->plan->tensors; t++) {
-        const StmTensor *tensor = &s->plan->tensor[t];
-        if (is_weight(tensor) && !safetensors_find(file, tensor->name) && room_for(text, &missing, "missing"))
-            text_printf(text, "\n    %s", tensor->name);
-    }
-    close_list(text, missing);
-    for (int t = 0; t < s->plan->tensors; t++) {
-        const StmTensor *tensor = &s->plan->tensor[t];
-        const SafeTensor *found = is_weight(tensor) ? safetensors_find(file, tensor->name) : NULL;
-        if (!found) continue;
-        int64_t shape[STM_MAX_RANK];
-        bool same = found->rank == tensor->rank;
-        for (int d = 0; d < tensor->rank; d++) {
-            shape[d] = extent_of(tensor->dim[d], s->machine->bound);
-            same = same && shape[d] == found->shape[d];
-        }
-        if ((same && safetensors_convertible(found->type, element_of(tensor->type))) ||
-            !room_for(text, &misshapen, "of another shape or type"))
-            continue;
-        text_printf(text, "\n    %s: file %s ", tensor->name, element_name(found->type));
-        shape_list(text, found->rank, found->shape);
-        text_printf(text, ", program %s ", type_name(tensor->type));
-        shape_list(text, tensor->rank, shape);
-    }
-    close_list(text, misshapen);
-}
-
-static Status check_surplus(const Session *s, const SafeFile *file, Text *text) {
-    Arena arena;
-    NameIndex index;
-    int64_t surplus = 0;
-    arena_init(&arena);
-    Status status = name_index_init(&index, &arena, (size_t)s->plan->tensors);
-    if (status == STATUS_OK) {
-        for (int t = 0; t < s->plan->tensors; t++)
-            if (is_weight(&s->plan->tensor[t])) name_index_add(&index, s->plan->tensor[t].name, t);
-        for (size_t i = 0; i < file->count; i++)
-            if (name_index_find(&index, file->tensor[i].name) < 0 && room_for(text, &surplus, "unknown to the program"))
-                text_printf(text, "\n    %s", file->tensor[i].name);
-        close_list(text, surplus);
-    }
-    arena_free(&arena);
-    return status;
-}
-
-// Settings as the weights record them ("setting.NAME").
-static Status adopt_settings(Session *s, const SafeFile *file) {
-    for (int i = 0; i < s->plan->settings; i++) {
-        const StmSetting *setting = &s->plan->setting[i];
-        char key[160];
-        snprintf(key, sizeof key, "setting.%.140s", setting->name);
-        const char *value = s->setting_given[i] || setting->is_text ? NULL : safetensors_metadata(file, key);
-        if (value && !parse_f64(value, strlen(value), &s->setting[i]))
-            return status_make(STATUS_MALFORMED, "%s: %s is '%.40s', which is not a number", file->path, key, value);
-    }
-    session_settings(s);
-    return STATUS_OK;
-}
-
-Status weights_load(Session *session, const char *path) {
-    SafeFile file;
-    Text wrong = {0};
-    TRY_IN(safetensors_open(path, &file), "weights");
-    check_missing(session, &file, &wrong);
-    Status status = check_surplus(session, &file, &wrong);
-    if (status == STATUS_OK) status = text_status(&wrong);
-    if (status == STATUS_OK && wrong.length && safetensors_metadata(&file, "format")) {
-        status = status_make(STATUS_MISMATCH,
-                             "%s is the state of a run, not weights; give best.safetensors or last.safetensors", path);
-    } else if (status == STATUS_OK && wrong.length) {
-        const char *program = safetensors_metadata(&file, "program");
-        status = status_make(STATUS_MISMATCH, "%s does not fit %s%s%s%s:%s", path, session->plan->name,
-                             program ? "; it was written by " : "", program ? program : "",
-                             program && strcmp(program, session->plan->name) == 0 ? " compiled with other options" : "",
-                             text_string(&wrong));
-    }
-    // State that is no weight keeps its value.
-    if (status == STATUS_OK) status = machine_pull(session->machine);
-    for (int t = 0; t < session->plan->tensors && status == STATUS_OK; t++) {
-        const StmTensor *tensor = &session->plan->tensor[t];
-        if (!is_weight(tensor)) continue;
-        const SafeTensor *found = safetensors_find(&file, tensor->name);
-        status = safetensors_read(&file, found, element_of(tensor->type), session->machine->block[t]);
-    }
-    if (status == STATUS_OK) status = machine_push(session->machine);
-    if (status == STATUS_OK) status = adopt_settings(session, &file);
-    text_free(&wrong);
-    safetensors_close(&file);
-    return status;
 }

@@ -57,9 +57,6 @@ const char *session_row_name(const Session *session);
 // Number of elements of all parameters (STM_PARAM).
 int64_t session_parameters(const Session *session);
 
-// Weights: parameters and state that belongs to the model. Loading is all or nothing in its checks: missing,
-// surplus and misshapen tensors are all listed, and nothing is loaded when there are any. Settings that the
-// command line leaves open take the values that the weights were trained with.
+// Weights: parameters and state that belongs to the model. weights_load.h reads them.
 bool is_weight(const StmTensor *tensor);
 ElementType element_of(StmType type); // as files of weights name it
-MUST_USE Status weights_load(Session *session, const char *path);

@@ -8,13 +8,14 @@
 #include "../core/files.h"
 #include "../core/json.h"
 #include "../core/strings.h"
+#include "../data/sha256.h"
 #include "../device/runner.h"
 
+// Whole sections: those of --hold-out validate, the others train.
 static Status split_sections(Run *run) {
     const TrainOptions *options = run->options;
     const Rows *rows = run->rows;
     int sections = rows_sections(rows);
-    TRY(ARENA_NEW(&run->session->arena, run->held_out, (size_t)sections + 1));
     for (int i = 0; i < options->hold_out_n; i++) {
         int section = 0;
         TRY_IN(rows_find_section(rows, options->hold_out[i], &section), "--hold-out");
@@ -32,6 +33,35 @@ static Status split_sections(Run *run) {
                            options->hold_out_n ? "--hold-out names every section" : "the store has no rows");
     if (options->hold_out_n && run->valid_n == 0)
         return status_make(STATUS_INVALID, "--hold-out: the sections have no rows");
+    return STATUS_OK;
+}
+
+// The parts of a split that the store brings; what is in neither of them is left alone.
+static Status split_parts(Run *run) {
+    const char *split = run->options->split;
+    TRY_IN(rows_select_part(run->rows, NULL, split, "train", &run->train_rows, &run->train_n), "--split");
+    TRY_IN(rows_select_part(run->rows, NULL, split, "validation", &run->valid_rows, &run->valid_n), "--split");
+    run->split_validates = run->valid_n;
+    if (run->train_n == 0)
+        return status_make(STATUS_INVALID, "--split %s: no row is in its part train, so there is nothing to train on",
+                           split);
+    return STATUS_OK;
+}
+
+// Adds the rows of a list to the sections that they are of.
+static void count_rows(const Run *run, const int64_t *numbers, int64_t count, int64_t *of_section) {
+    for (int64_t i = 0; i < count; i++) of_section[rows_place(run->rows, numbers[i]).section]++;
+}
+
+static Status split_rows(Run *run) {
+    Arena *arena = &run->session->arena;
+    size_t sections = (size_t)rows_sections(run->rows);
+    TRY(ARENA_NEW(arena, run->held_out, sections + 1));
+    TRY(ARENA_NEW(arena, run->trained, sections + 1));
+    TRY(ARENA_NEW(arena, run->validated, sections + 1));
+    TRY(run->options->split ? split_parts(run) : split_sections(run));
+    count_rows(run, run->train_rows, run->train_n, run->trained);
+    count_rows(run, run->valid_rows, run->valid_n, run->validated);
     run->order = malloc((size_t)run->train_n * sizeof *run->order);
     return run->order ? STATUS_OK
                       : status_make(STATUS_NO_MEMORY, "no memory for %lld row numbers", (long long)run->train_n);
@@ -75,12 +105,16 @@ static Status decide_monitor(Run *run) {
     run->monitor = "loss";
     if (!plan_job(s->plan, "evaluate")) {
         if (run->valid_n)
-            return status_make(STATUS_UNSUPPORTED, "--hold-out: %s has no evaluate block, so it cannot validate",
-                               s->plan->name);
+            return status_make(STATUS_UNSUPPORTED, "%s: %s has no evaluate block, so it cannot validate",
+                               run->options->split ? "--split" : "--hold-out", s->plan->name);
         return STATUS_OK;
     }
     if (run->valid_n == 0 && on_training) { // the evaluated split is the training data itself
-        TRY(rows_select(run->rows, NULL, &run->valid_rows, &run->valid_n));
+        free(run->valid_rows);
+        run->valid_rows = malloc((size_t)run->train_n * sizeof *run->valid_rows);
+        if (!run->valid_rows) return status_make(STATUS_NO_MEMORY, "no memory for row numbers");
+        memcpy(run->valid_rows, run->train_rows, (size_t)run->train_n * sizeof *run->valid_rows);
+        run->valid_n = run->train_n;
         run->split = "train-evaluated";
     } else {
         run->split = "validation";
@@ -140,34 +174,59 @@ static Status identify(Run *run, const char *name, const char *value) {
     return STATUS_OK;
 }
 
+static uint64_t hash_rows(uint64_t hash, const int64_t *numbers, int64_t count) { // FNV-1a
+    for (int64_t i = 0; i < count; i++) hash = (hash ^ (uint64_t)numbers[i]) * 0x100000001b3u;
+    return (hash ^ (uint64_t)count) * 0x100000001b3u;
+}
+
 static Status build_identity(Run *run) {
     Session *s = run->session;
     const StmPlan *plan = s->plan;
     char number[64];
-    TRY(ARENA_NEW(&s->arena, run->identity.pair, (size_t)plan->settings + 8));
+    TRY(ARENA_NEW(&s->arena, run->identity.pair, (size_t)plan->settings + 10));
     TRY(identify(run, "program", plan->name));
     TRY(identify(run, "plan", run->options->fingerprint));
     snprintf(number, sizeof number, "%u", run->options->seed);
     TRY(identify(run, "--seed", number));
     snprintf(number, sizeof number, "%lld", (long long)run->batch);
     TRY(identify(run, "--batch", number));
+    if (run->options->weights) { // the content, wherever it lies when the run is resumed
+        char hash[80];
+        uint64_t size = 0;
+        TRY_IN(sha256_file(run->options->weights, run->weights_hash, &size), "--weights");
+        snprintf(hash, sizeof hash, "sha256 %s", run->weights_hash);
+        TRY(identify(run, "--weights", hash));
+    } else {
+        TRY(identify(run, "--weights", "nothing"));
+    }
     for (int i = 0; i < plan->settings; i++) {
         char flag[128];
         snprintf(flag, sizeof flag, "--%.120s", plan->setting[i].name);
         number_f64(s->setting[i], number);
         TRY(identify(run, flag, plan->setting[i].is_text ? (s->setting_text[i] ? s->setting_text[i] : "") : number));
     }
-    Text sections = {0}, held = {0};
+    Text sections = {0}, held = {0}, split = {0};
     for (int i = 0; i < rows_sections(run->rows); i++) {
         const RowSection *section = rows_section(run->rows, i);
-        Text *list = run->held_out[i] ? &held : &sections;
-        text_printf(list, "%s%s (%lld)", list->length ? ", " : "", section->name, (long long)section->count);
+        if (run->trained[i])
+            text_printf(&sections, "%s%s (%lld)", sections.length ? ", " : "", section->name,
+                        (long long)run->trained[i]);
+        if (run->held_out[i])
+            text_printf(&held, "%s%s (%lld)", held.length ? ", " : "", section->name, (long long)section->count);
     }
-    Status status = status_join(text_status(&sections), text_status(&held));
+    // A split of the same name may be another one when the store was prepared anew: which rows are in it counts.
+    if (run->options->split)
+        text_printf(&split, "%s (train %lld, validation %lld; rows %016llx)", run->options->split,
+                    (long long)run->train_n, (long long)run->split_validates,
+                    (unsigned long long)hash_rows(hash_rows(0xcbf29ce484222325u, run->train_rows, run->train_n),
+                                                  run->valid_rows, run->split_validates));
+    Status status = status_join(text_status(&sections), status_join(text_status(&held), text_status(&split)));
     if (status == STATUS_OK) status = identify(run, "training sections", text_string(&sections));
     if (status == STATUS_OK) status = identify(run, "--hold-out", held.length ? text_string(&held) : "nothing");
+    if (status == STATUS_OK) status = identify(run, "--split", split.length ? text_string(&split) : "nothing");
     text_free(&sections);
     text_free(&held);
+    text_free(&split);
     return status;
 }
 
@@ -177,7 +236,7 @@ Status setup_run(Run *run) {
     if (!run->job) return status_make(STATUS_UNSUPPORTED, "%s has no train block", s->plan->name);
     TRY(ARENA_NEW(&s->arena, run->extent, (size_t)s->plan->axes + 1));
     TRY(rows_open(run->options->files, run->options->files_n, &run->rows));
-    TRY(split_sections(run));
+    TRY(split_rows(run));
     TRY(decide_sizes(run));
     TRY(find_outputs(run));
     TRY(job_feeds(s, run->rows, run->job, &run->feed, &run->feeds));
@@ -198,13 +257,27 @@ void setup_free(Run *run) {
     rows_close(run->rows);
 }
 
-static void write_sections(JsonWriter *w, const Run *run, bool held_out) {
+// Sections with their numbers of rows; those without rows are left out.
+static void write_sections(JsonWriter *w, const Run *run, const int64_t *of_section) {
     json_begin_object(w);
     for (int i = 0; i < rows_sections(run->rows); i++) {
-        if (run->held_out[i] != held_out) continue;
+        if (of_section[i] == 0) continue;
         json_key(w, rows_section(run->rows, i)->name);
-        json_integer(w, rows_section(run->rows, i)->count);
+        json_integer(w, of_section[i]);
     }
+    json_end_object(w);
+}
+
+static void write_split(JsonWriter *w, const Run *run) {
+    if (!run->options->split) {
+        json_null(w);
+        return;
+    }
+    json_begin_object(w);
+    json_key(w, "name"), json_string(w, run->options->split);
+    json_key(w, "train"), json_integer(w, run->train_n);
+    json_key(w, "validation"), json_integer(w, run->split_validates);
+    json_key(w, "neither"), json_integer(w, rows_count(run->rows) - run->train_n - run->split_validates);
     json_end_object(w);
 }
 
@@ -243,10 +316,21 @@ static Status write_config(Run *run) {
     json_begin_array(&w);
     for (int i = 0; i < run->options->files_n; i++) json_string(&w, run->options->files[i]);
     json_end_array(&w);
+    json_key(&w, "split");
+    write_split(&w, run);
+    json_key(&w, "weights"); // started from these
+    if (run->options->weights) {
+        json_begin_object(&w);
+        json_key(&w, "file"), json_string(&w, run->options->weights);
+        json_key(&w, "sha256"), json_string(&w, run->weights_hash);
+        json_end_object(&w);
+    } else {
+        json_null(&w);
+    }
     json_key(&w, "training");
-    write_sections(&w, run, false);
+    write_sections(&w, run, run->trained);
     json_key(&w, "validation");
-    write_sections(&w, run, true);
+    write_sections(&w, run, run->validated);
     json_key(&w, "parameters"), json_integer(&w, session_parameters(s));
     json_key(&w, "threads"), json_integer(&w, pool_threads(s->pool));
     char device[DEVICE_TEXT];
@@ -261,9 +345,22 @@ static Status write_config(Run *run) {
     return status;
 }
 
-static void list_held_out(const Run *run, Text *text) {
-    for (int i = 0; i < rows_sections(run->rows); i++)
-        if (run->held_out[i]) text_printf(text, "%s%s", text->length ? ", " : "", rows_section(run->rows, i)->name);
+// "training on 96 spots of 3 sections, validating on 40 of A3; 12 epochs of 12 steps"
+static void describe_rows(const Run *run, FILE *out, const char *row) {
+    const char *split = run->options->split;
+    int sections = rows_sections(run->rows), kept = 0;
+    for (int i = 0; i < sections; i++) kept += run->trained[i] > 0;
+    fprintf(out, "training on %lld %ss of %d section%s", (long long)run->train_n, row, kept, kept == 1 ? "" : "s");
+    if (run->options->hold_out_n) fprintf(out, ", validating on %lld of", (long long)run->valid_n);
+    for (int i = 0, listed = 0; i < sections; i++)
+        if (run->held_out[i]) fprintf(out, "%s %s", listed++ ? "," : "", rows_section(run->rows, i)->name);
+    if (split) {
+        int64_t left = rows_count(run->rows) - run->train_n - run->split_validates;
+        fprintf(out, ", validating on %lld, by the split %s", (long long)run->split_validates, split);
+        if (left) fprintf(out, " (%lld are in neither part)", (long long)left);
+    }
+    fprintf(out, "; %lld epoch%s of %lld step%s\n", (long long)run->epochs, run->epochs == 1 ? "" : "s",
+            (long long)run->steps, run->steps == 1 ? "" : "s");
 }
 
 Status setup_describe(Run *run) {
@@ -286,19 +383,20 @@ Status setup_describe(Run *run) {
         fprintf(out, ", %s of the GPU in all", bytes_text((double)bytes, own));
     }
     fprintf(out, "\n");
-    Text held = {0};
-    list_held_out(run, &held);
-    int sections = rows_sections(run->rows), kept = 0;
-    for (int i = 0; i < sections; i++) kept += !run->held_out[i];
-    fprintf(out, "training on %lld %ss of %d section%s", (long long)run->train_n, row, kept, kept == 1 ? "" : "s");
-    if (held.length) fprintf(out, ", validating on %lld of %s", (long long)run->valid_n, text_string(&held));
-    fprintf(out, "; %lld epoch%s of %lld step%s\n", (long long)run->epochs, run->epochs == 1 ? "" : "s",
-            (long long)run->steps, run->steps == 1 ? "" : "s");
+    describe_rows(run, out, row);
     if (!run->evaluator)
         fprintf(out, "no validation%s: best.safetensors follows the training loss\n",
-                run->options->hold_out_n ? "" : " (no --hold-out)");
+                run->options->split        ? " (no row is in the split's part validation)"
+                : run->options->hold_out_n ? ""
+                                           : " (no --hold-out, no --split)");
     else fprintf(out, "best: the %s %s on %s\n", run->maximise ? "highest" : "lowest", run->monitor, run->split);
-    text_free(&held);
+    if (!run->options->split && !run->options->hold_out_n) {
+        Text splits = {0};
+        Status status = rows_splits(run->rows, &splits);
+        if (splits.length) fprintf(out, "the store has splits that --split could use: %s\n", text_string(&splits));
+        text_free(&splits);
+        TRY(status);
+    }
     fflush(out);
     return write_config(run);
 }

@@ -13,9 +13,11 @@ typedef struct Run {
     const TrainOptions *options;
     const StmJob *job; // "train"
     Rows *rows;
-    bool *held_out;                           // [sections]
+    bool *held_out;                           // [sections] by --hold-out
+    int64_t *trained, *validated;             // [sections] rows of each that train, that validate
     int64_t *train_rows, *valid_rows, *order; // row numbers; order: train_rows of this epoch, shuffled
     int64_t train_n, valid_n;
+    int64_t split_validates;      // rows of the part "validation" of --split; valid_n may be the training rows instead
     int64_t batch, steps, epochs; // rows per step, steps per epoch, epochs
     RowFeed *feed;
     int feeds;
@@ -32,6 +34,8 @@ typedef struct Run {
     int step_scalar, epoch_scalar, monitor_scalar;
     int64_t *extent; // [axes] scratch
     RunIdentity identity;
+    const char *weights_notes; // lines to print; NULL: none
+    char weights_hash[65];     // SHA-256 of the file of --weights; "" without one
     StmPair *labels; // "setting.NAME", "axis.NAME": metadata of weights
     size_t labels_n;
     RunState state;

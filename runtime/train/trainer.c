@@ -23,6 +23,7 @@
 #include "checkpoint.h"
 #include "runlog.h"
 #include "setup.h"
+#include "weights_load.h"
 
 enum { SAVE_SHARE = 10 }; // saving takes at most one part in so many of the time
 
@@ -354,15 +355,44 @@ static Status remove_leftovers(Run *run) {
     return status;
 }
 
+// The weights of --weights in place of the first ones; all other state is as the spec starts it.
+static Status start_from_weights(Run *run) {
+    Text notes = {0};
+    const char *path = run->options->weights;
+    Status status = weights_start(run->session, path, run->labels, run->labels_n, &notes);
+    if (status == STATUS_OK) status = text_status(&notes);
+    if (status == STATUS_OK) {
+        run->weights_notes = arena_printf(&run->session->arena, "starting from %s\n%s", path, text_string(&notes));
+        if (!run->weights_notes) status = arena_exhausted(notes.length, 1);
+    }
+    text_free(&notes);
+    return status;
+}
+
+// Weights that the run itself replaces could not be told from the first ones when it is resumed.
+static Status check_weights_place(const Run *run) {
+    char *weights = realpath(run->options->weights, NULL), *out = realpath(run->options->out, NULL);
+    char *slash = weights ? strrchr(weights, '/') : NULL;
+    if (slash) *slash = '\0';
+    bool inside = weights && out && strcmp(weights, out) == 0;
+    free(weights);
+    free(out);
+    if (!inside) return STATUS_OK;
+    return status_make(STATUS_INVALID, "--weights %s is in --out, whose files the run replaces; give another --out",
+                       run->options->weights);
+}
+
 static Status begin_fresh(Run *run) {
     const TrainOptions *options = run->options;
-    if (file_exists(run->state_path)) {
-        if (!options->overwrite)
-            return status_make(
-                STATUS_INVALID,
-                "%s already holds a run; continue it with --resume, start over with --overwrite, or give "
-                "another --out",
-                options->out);
+    bool full = file_exists(run->state_path);
+    if (full && !options->overwrite)
+        return status_make(STATUS_INVALID,
+                           "%s already holds a run; continue it with --resume, start over with --overwrite, or give "
+                           "another --out",
+                           options->out);
+    TRY(session_init(run->session, options->seed));
+    if (options->weights) TRY(start_from_weights(run)); // before anything is removed
+    if (full) {
         // The state goes first: a run killed right here must not be resumed from it.
         const char *old[] = {run->state_path, run->best_path, run->last_path, run->curves_path};
         for (int i = 0; i < 4; i++)
@@ -370,7 +400,7 @@ static Status begin_fresh(Run *run) {
     }
     run->state = (RunState){.seed = options->seed, .best = NAN, .monitor = run->maximise ? -INFINITY : INFINITY};
     run->state.finished = run->epochs == 0;
-    return session_init(run->session, options->seed);
+    return STATUS_OK;
 }
 
 static Status begin(Run *run) {
@@ -378,6 +408,7 @@ static Status begin(Run *run) {
     TRY(lock_directory(run));
     TRY(remove_leftovers(run));
     bool resume = run->options->resume && file_exists(run->state_path);
+    if (run->options->weights) TRY(check_weights_place(run));
     if (resume) {
         TRY(checkpoint_resume(run->session, run->state_path, &run->identity, &run->state));
         run->saved_epoch = run->state.epoch;
@@ -394,6 +425,7 @@ static Status begin(Run *run) {
                 (long long)run->state.step);
     else if (run->options->resume)
         fprintf(run->log.out, "nothing to resume in %s: starting from the beginning\n", run->options->out);
+    if (run->weights_notes) fputs(run->weights_notes, run->log.out);
     fflush(run->log.out);
     session_scalar(run->session, "seed", (double)run->options->seed);
     session_scalar(run->session, "epochs", (double)run->epochs);

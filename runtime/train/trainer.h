@@ -17,12 +17,14 @@ typedef struct TrainOptions {
     const char *out;             // the run's directory, created if needed
     const char *const *hold_out; // section names of the validation split
     int hold_out_n;
+    const char *split; // of the store: its parts "train" and "validation" are used; NULL: whole sections
     uint32_t seed;
     int64_t epochs;            // -1: the spec's
     int64_t batch;             // 0: the spec's
     int64_t checkpoint_epochs; // keep epoch-NNNN.safetensors every so many epochs; 0: none
     double checkpoint_seconds; // save the state within an epoch when so much time has passed
     bool resume, overwrite;
+    const char *weights;               // start from these instead of the spec's first values; NULL: none
     const char *fingerprint;           // of the plan
     FILE *log;                         // lines (stdout)
     FILE *screen;                      // progress bar (stderr)

@@ -37,7 +37,8 @@ expect 2 'NAME=VALUE, not `side`' "-D without value" "$stmc" tiny.stm --check -D
 expect 2 'NAME=VALUE, not `=3`' "-D without name" "$stmc" tiny.stm --check -D =3
 expect 2 'f32, tf32, bf16 or f64, not `f16`' "unknown precision" "$stmc" tiny.stm --check --precision f16
 expect 2 'text or json, not `xml`' "unknown form of messages" "$stmc" tiny.stm --check --diagnostics xml
-expect 2 '--target takes cpu, cuda or cpu,cuda, not `riscv`' "unknown target" "$stmc" tiny.stm -o exe --target riscv
+expect 2 '--target takes cpu, cuda or cpu,cuda, not `riscv`' "unknown target" \
+    "$stmc" tiny.stm -o exe --target riscv
 expect 2 '`fmt` needs a file' "fmt without file" "$stmc" fmt
 expect 3 'cannot read none.stm: No such file' "missing file" "$stmc" none.stm -o exe
 expect 3 'cannot read folder: Is a directory' "a directory instead of a file" "$stmc" folder -o exe
@@ -54,6 +55,13 @@ expect 1 'level' "-D of another choice" "$stmc" tiny.stm --check -D level=minro
 expect 1 'major' "-D of another choice names the choices" "$stmc" tiny.stm --check -D level=minro
 expect 1 'setting|--lr' "-D of a setting" "$stmc" tiny.stm --check -D lr=0.1
 expect 1 'side' "-D of the wrong kind" "$stmc" tiny.stm --check -D side=wide
+sed 's/pitch = 6/pich = 6/' tiny.stm >prepares.stm
+expect 1 'prepares.stm:[0-9]+:[0-9]+: error: .*no option `pich`' "an argument that prepare does not know" \
+    "$stmc" prepares.stm -o exe
+check "the nearest one is named" grep -q 'did you mean `pitch`' out
+sed 's/size = side, pitch/size = 13, pitch/' tiny.stm >prepares.stm
+expect 1 'input `tile` is u8\[spot, 12, 12, 3\], but `tiles` is u8\[.., 13, 13, 3\]' "tiles of another size" \
+    "$stmc" prepares.stm -o exe
 absent "a wrong spec writes nothing" exe
 : >empty.stm
 expect 0 '' "--check of a file that declares nothing" "$stmc" empty.stm --check

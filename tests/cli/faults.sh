@@ -77,7 +77,7 @@ damaged() {
 edit() { # edit FILE.gz AWK: rewrites a gzipped table
     gzip -dc "$1" | awk -F'\t' -v OFS='\t' "$2" | gzip -n >edited && mv edited "$1"
 }
-fault "no such directory" 'nowhere is not a directory' x.h5 ./tiny prepare --from nowhere --out x.h5
+fault "no such directory" 'nowhere (does not exist|is not a directory)' x.h5 ./tiny prepare --from nowhere --out x.h5
 mkdir bare
 fault "an empty directory" 'bare' x.h5 ./tiny prepare --from bare --out x.h5
 damaged "no picture" 'd/images/A2\.jpg|images.*A2' 'rm images/A2.jpg'
@@ -134,7 +134,7 @@ predict() { # predict NAME PATTERN WEIGHTS
 }
 predict "missing weights" 'none.safetensors.*No such file' none.safetensors
 ./tiny_major train tm.h5 --hold-out A3 --out m --epochs 1 >out 2>&1
-predict "weights of another model" 'm/best.safetensors does not fit tiny' m/best.safetensors
+predict "weights of another model" 'm/best.safetensors .safetensors. does not fit tiny' m/best.safetensors
 cp out shapes
 check "with both shapes" grep -Eq 'fc.weight.*4, 16.*8, 16|fc.weight.*8, 16.*4, 16' shapes
 sed 's/fc\.bias/fc.bibs/' $w >renamed.safetensors

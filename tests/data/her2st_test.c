@@ -161,11 +161,14 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < 4; i++) check_section(directory, i);
     PrepareOptions options = prepare_defaults();
     PrepareReport report;
-    if (CHECK_OK(prepare_legacy_st(directory, made_path("her2.h5"), &options, &report))) {
+    Source source;
+    CHECK_OK(source_open(directory, SOURCE_LEGACY_ST, &(SourceOptions){0}, &source));
+    if (CHECK_OK(prepare_store(&source, made_path("her2.h5"), &options, &report))) {
         CHECK(report.n_sections == 4 && report.n_spots == 732 && report.n_left_out == 7 && report.n_edge_tiles == 0);
         prepare_report_free(&report);
         check_store(made_path("her2.h5"));
     }
+    source_close(&source);
     made_end();
     return check_report("her2st");
 }

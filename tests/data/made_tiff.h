@@ -1,4 +1,5 @@
-// made_tiff: classic little-endian TIFF files made entry by entry, as wrong as a test wants them.
+// made_tiff: little-endian TIFF files, classic and of one page BigTIFF, made entry by entry, as wrong as a test wants
+// them.
 #pragma once
 
 #include "made.h"
@@ -46,6 +47,26 @@ static inline size_t made_tiff_directory(MadeTiff *tiff, const MadeEntry *entrie
     for (uint16_t i = 0; i < n; i++) made_tiff_put(tiff, &entries[i], 12);
     tiff->link = made_tiff_put(tiff, "\0\0\0\0", 4);
     return at;
+}
+
+// A BigTIFF of one page: the same with 8 bytes for offsets and counts. Three shorts fit into an entry; all are `value`.
+static inline MadeTiff made_tiff_begin_big(void) {
+    MadeTiff tiff = {.link = 8};
+    made_tiff_put(&tiff, "II+\0\10\0\0\0\0\0\0\0\0\0\0\0", 16);
+    return tiff;
+}
+
+static inline void made_tiff_directory_big(MadeTiff *tiff, const MadeEntry *entries, uint64_t n) {
+    while (tiff->size % 8) made_tiff_put(tiff, "", 1);
+    made_tiff_set(tiff, tiff->link, (uint32_t)tiff->size);
+    made_tiff_put(tiff, &n, 8);
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t numbers[2] = {entries[i].count, entries[i].value};
+        if (entries[i].type == 3 && entries[i].count == 3) numbers[1] = entries[i].value * (uint64_t)0x100010001;
+        made_tiff_put(tiff, &entries[i], 4);
+        made_tiff_put(tiff, numbers, 16);
+    }
+    made_tiff_put(tiff, "\0\0\0\0\0\0\0\0", 8);
 }
 
 static inline void made_tiff_end(MadeTiff *tiff, const char *path) {

@@ -237,7 +237,12 @@ static Status write_store(const char *path, int change) {
     static uint8_t rgb[27];
     static uint32_t counts[1];
     StoreWriter *writer = NULL;
-    StoreParameters parameters = {"test", 4, 2, "bilinear", "replicate", 0, "{\"seed\":1}"};
+    StoreParameters parameters = {.program = "test",
+                                  .tile_size = 4,
+                                  .tile_pitch = 2,
+                                  .filter = "bilinear",
+                                  .edge = "replicate",
+                                  .provenance = "{\"seed\":1}"};
     Picture thumbnail = {3, 3, rgb};
     StoreGraph graph = {"knn", starts, neighbours, weights};
     StoreFeatures table = {"encoder", 2, &features[0][0]};
@@ -281,7 +286,7 @@ static void test_store(void) {
     CHECK_OK(write_store(path, 0));
     if (!CHECK(store_open(path, &store) == STATUS_OK)) return;
     const StoreInfo *info = store_info(store);
-    CHECK(info->version == 2 && info->n_graphs == 1 && info->n_features == 1 && info->n_splits == 1);
+    CHECK(info->version == 3 && info->n_graphs == 1 && info->n_features == 1 && info->n_splits == 1);
     CHECK_TEXT(info->provenance, "{\"seed\":1}");
     CHECK(strcmp(info->features[0].name, "encoder") == 0 && info->features[0].width == 2);
     CHECK(info->splits[0].n_parts == 2 && strcmp(info->splits[0].parts[1], "test") == 0);
@@ -352,7 +357,7 @@ static void test_version_1(void) {
     const char *path = made_path("old.h5");
     Store *store = NULL;
     CHECK_OK(write_store(path, 0));
-    for (int64_t version = 1; version <= 3; version += 2) {
+    for (int64_t version = 1; version <= 4; version += 3) {
         hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), space = H5Screate(H5S_SCALAR);
         for (int i = version == 1 ? 0 : 3; i < 4; i++) CHECK(H5Adelete(file, gone[i]) >= 0);
         hid_t attribute = H5Acreate2(file, gone[3], H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT);
@@ -360,14 +365,14 @@ static void test_version_1(void) {
         H5Aclose(attribute);
         H5Sclose(space);
         H5Fclose(file);
-        if (version == 3) break;
+        if (version == 4) break;
         if (!CHECK(store_open(path, &store) == STATUS_OK)) return;
         CHECK(store_info(store)->version == 1 && store_info(store)->n_features == 0);
         CHECK_TEXT(store_info(store)->provenance, "{}");
         CHECK_OK(store_check(store));
         store_close(store);
     }
-    CHECK_FAILS(store_open(path, &store), STATUS_UNSUPPORTED, "version 3; this program reads versions 1 to 2");
+    CHECK_FAILS(store_open(path, &store), STATUS_UNSUPPORTED, "version 4; this program reads versions 1 to 3");
 }
 
 int main(void) {

@@ -226,30 +226,36 @@ static int kind_at(size_t x, size_t y) {
     return (int)((x / TILE * 3 + y / TILE * 5) % KINDS);
 }
 
-// 55,225 places for 7 different tiles of one colour; the last kind is left out of the file.
-static void make_large(const char *path) {
-    MadeTiff tiff = made_tiff_begin();
+// 55,225 places for 7 different tiles of one colour; the last kind is left out of the file. The BigTIFF has its tiles
+// behind a hole, at an offset that takes more than 32 bits.
+static void make_large(const char *path, bool big) {
+    const uint64_t far = (uint64_t)5 << 30;
+    MadeTiff tiff = big ? made_tiff_begin_big() : made_tiff_begin(), tiles = {0};
     JpegWriter *writer = NULL;
     uint8_t *tile = malloc(TILE * TILE * 3);
-    uint32_t *offsets = calloc(ACROSS * ACROSS * 2, 4), *sizes = offsets + ACROSS * ACROSS;
-    uint32_t at[KINDS] = {0}, bytes[KINDS] = {0};
+    size_t n = ACROSS * ACROSS, wide = big ? 8 : 4;
+    uint8_t *offsets = calloc(n, wide), *sizes = calloc(n, wide);
+    uint64_t at[KINDS] = {0}, bytes[KINDS] = {0};
     CHECK_OK(jpeg_writer_create(90, JPEG_420, &writer));
     for (int k = 0; k < KINDS - 1; k++) {
         const uint8_t *data = NULL;
         size_t size = 0;
         memset(tile, 20 + 30 * k, TILE * TILE * 3);
         CHECK_OK(jpeg_writer_encode(writer, tile, TILE, TILE, TILE * 3, &data, &size));
-        at[k] = (uint32_t)made_tiff_put(&tiff, data, size);
-        bytes[k] = (uint32_t)size;
+        at[k] = made_tiff_put(&tiles, data, size);
+        bytes[k] = size;
     }
-    for (size_t i = 0; i < ACROSS * ACROSS; i++) {
+    uint64_t base = big ? far : made_tiff_put(&tiff, tiles.data, tiles.size);
+    for (size_t i = 0; i < n; i++) {
         int kind = kind_at(i % ACROSS * TILE, i / ACROSS * TILE);
-        offsets[i] = at[kind];
-        sizes[i] = bytes[kind];
+        uint64_t offset = kind == KINDS - 1 ? 0 : base + at[kind];
+        memcpy(offsets + i * wide, &offset, wide); // low bytes first
+        memcpy(sizes + i * wide, &bytes[kind], wide);
     }
-    uint32_t table = (uint32_t)made_tiff_put(&tiff, offsets, ACROSS * ACROSS * 4);
-    uint32_t counts = (uint32_t)made_tiff_put(&tiff, sizes, ACROSS * ACROSS * 4);
-    uint32_t bits = (uint32_t)made_tiff_put(&tiff, "\10\0\10\0\10\0", 6);
+    uint32_t table = (uint32_t)made_tiff_put(&tiff, offsets, n * wide);
+    uint32_t counts = (uint32_t)made_tiff_put(&tiff, sizes, n * wide);
+    uint32_t bits = big ? 8 : (uint32_t)made_tiff_put(&tiff, "\10\0\10\0\10\0", 6);
+    uint16_t type = big ? 16 : 4;
     MadeEntry entries[] = {{256, 4, 1, SIDE},
                            {257, 4, 1, SIDE},
                            {258, 3, 3, bits},
@@ -258,12 +264,20 @@ static void make_large(const char *path) {
                            {277, 3, 1, 3},
                            {322, 4, 1, TILE},
                            {323, 4, 1, TILE},
-                           {324, 4, ACROSS * ACROSS, table},
-                           {325, 4, ACROSS * ACROSS, counts}};
-    made_tiff_directory(&tiff, entries, sizeof entries / sizeof *entries);
+                           {324, type, ACROSS * ACROSS, table},
+                           {325, type, ACROSS * ACROSS, counts}};
+    if (big) made_tiff_directory_big(&tiff, entries, sizeof entries / sizeof *entries);
+    else made_tiff_directory(&tiff, entries, sizeof entries / sizeof *entries);
     made_tiff_end(&tiff, path);
+    if (big) {
+        FILE *file = fopen(path, "rb+");
+        CHECK(file && fseeko(file, (off_t)far, SEEK_SET) == 0 && fwrite(tiles.data, 1, tiles.size, file) == tiles.size);
+        if (file) fclose(file);
+    }
     jpeg_writer_free(writer);
+    free(tiles.data);
     free(offsets);
+    free(sizes);
     free(tile);
 }
 
@@ -273,40 +287,52 @@ static long peak_kilobytes(void) {
     return usage.ru_maxrss;
 }
 
-// First of all tests: the peak of the whole process is what is measured.
-static void test_large(void) {
-    const char *path = made_path("large.tif");
-    make_large(path);
+enum { PATCH = 224 };
+
+// How many of a patch's pixels are not what kind_at says.
+static size_t wrong_pixels(Slide *slide, int64_t x, int64_t y, uint8_t *rgb) {
+    size_t wrong = 0;
+    CHECK_OK(slide_read(slide, 0, x, y, PATCH, PATCH, SLIDE_BLACK, rgb));
+    for (int64_t r = 0; r < PATCH; r += 13) {
+        for (int64_t c = 0; c < PATCH; c += 11) {
+            bool inside = x + c >= 0 && y + r >= 0 && x + c < SIDE && y + r < SIDE;
+            int kind = inside ? kind_at((size_t)(x + c), (size_t)(y + r)) : KINDS - 1;
+            int expected = kind == KINDS - 1 ? 0 : 20 + 30 * kind;
+            wrong += abs(rgb[(r * PATCH + c) * 3] - expected) > 1;
+        }
+    }
+    return wrong;
+}
+
+// First of all tests: the peak of the whole process is what is measured. Here and there first, where hardly a tile is
+// kept, then three bands of tiles in order, which fill the cache.
+static void test_large(bool big) {
+    const char *path = made_path(big ? "large_big.tif" : "large.tif");
+    make_large(path, big);
     Slide *slide = NULL;
     if (!CHECK_OK(slide_open(path, NULL, &slide))) return;
     CHECK(slide_info(slide).width == SIDE && isnan(slide_info(slide).mpp_x));
     uint64_t random = 12345;
     size_t wrong = 0;
-    enum { PATCH = 224 };
     uint8_t *rgb = malloc(PATCH * PATCH * 3);
     for (int i = 0; i < 1500; i++) {
         random = random * 6364136223846793005u + 1442695040888963407u;
         int64_t x = (int64_t)((random >> 33) % (SIDE + 200)) - 100;
         random = random * 6364136223846793005u + 1442695040888963407u;
         int64_t y = (int64_t)((random >> 33) % (SIDE + 200)) - 100;
-        CHECK_OK(slide_read(slide, 0, x, y, PATCH, PATCH, SLIDE_BLACK, rgb));
-        for (int64_t r = 0; r < PATCH; r += 13) {
-            for (int64_t c = 0; c < PATCH; c += 11) {
-                bool inside = x + c >= 0 && y + r >= 0 && x + c < SIDE && y + r < SIDE;
-                int kind = inside ? kind_at((size_t)(x + c), (size_t)(y + r)) : KINDS - 1;
-                int expected = kind == KINDS - 1 ? 0 : 20 + 30 * kind;
-                wrong += abs(rgb[(r * PATCH + c) * 3] - expected) > 1;
-            }
-        }
+        wrong += wrong_pixels(slide, x, y, rgb);
     }
+    for (int64_t y = 40000; y < 40000 + 4 * PATCH; y += PATCH)
+        for (int64_t x = 0; x < SIDE; x += PATCH / 2) wrong += wrong_pixels(slide, x, y, rgb);
     CHECK(wrong == 0);
     slide_close(slide);
     free(rgb);
     long peak = peak_kilobytes();
-    printf("    a slide of %d x %d: peak memory %ld MB\n", SIDE, SIDE, peak / 1024);
+    printf("    a slide of %d x %d%s: peak memory %ld MB\n", SIDE, SIDE, big ? " (BigTIFF of 5 GiB)" : "", peak / 1024);
 #if !defined(__SANITIZE_ADDRESS__)
     CHECK(peak < 200 * 1024);
 #endif
+    remove(path);
 }
 
 // ---- Tiles decoded in part --------------------------------------------------------------------------------------
@@ -704,7 +730,8 @@ int main(int argc, char **argv) {
         return 1;
     }
     made_begin();
-    test_large();
+    test_large(true);
+    test_large(false);
     check_table("tests/data/reference/images/made.csv", references, 150);
     test_aperio();
     test_borders();

@@ -28,15 +28,25 @@ static size_t files_in(const char *path) {
 
 static PrepareOptions small_options(void) {
     PrepareOptions options = prepare_defaults();
-    options.tile_size = 30;
-    options.pitch = 10;
+    options.tiles.size = 30;
+    options.tiles.pitch = 10;
     options.thumbnail_side = 40;
     return options;
 }
 
+static Status prepare_from(const char *directory, const char *path, const PrepareOptions *options,
+                           PrepareReport *report) {
+    Source source;
+    *report = (PrepareReport){0};
+    TRY(source_open(directory, SOURCE_LEGACY_ST, &(SourceOptions){0}, &source));
+    Status status = prepare_store(&source, path, options, report);
+    source_close(&source);
+    return status;
+}
+
 static Status prepare(const char *directory, const char *path, PrepareOptions options) {
     PrepareReport report;
-    Status status = prepare_legacy_st(directory, path, &options, &report);
+    Status status = prepare_from(directory, path, &options, &report);
     prepare_report_free(&report);
     return status;
 }
@@ -153,7 +163,7 @@ static bool cancel(void *context, const char *what, double fraction) {
 static void test_prepare(const char *directory, const char *path) {
     PrepareOptions options = small_options();
     PrepareReport report;
-    CHECK_OK(prepare_legacy_st(directory, path, &options, &report));
+    CHECK_OK(prepare_from(directory, path, &options, &report));
     CHECK(report.n_sections == 2 && report.n_spots == 12 && report.n_left_out == 2);
     CHECK(report.n_edge_tiles == 12); // tiles of 3 steps, spots one or two steps from the edge
     CHECK(strstr(text_string(&report.notes), "section B2: 1 selected spot without counts left out: 6x3\n"));
@@ -169,10 +179,10 @@ static void test_prepare(const char *directory, const char *path) {
     CHECK_OK(file_read(made_path("again.h5"), (size_t)1 << 28, &second, &n_second));
     CHECK(n_first == n_second && memcmp(first, second, n_first) == 0);
     free(second);
-    options.deflate = 6;
+    options.tiles.deflate = 6;
     CHECK_OK(prepare(directory, made_path("again.h5"), options));
     test_reading(made_path("again.h5"));
-    options.deflate = 0;
+    options.tiles.deflate = 0;
     // What fails leaves the old store as it was and nothing beside it.
     size_t n_files = files_in(made_root);
     for (double limit = 0.05; limit < 1; limit += 0.3) {
@@ -191,17 +201,17 @@ static void test_prepare(const char *directory, const char *path) {
     CHECK_OK(store_open(made_path("again.h5"), &store));
     CHECK(store && store_info(store)->n_sections == 1);
     store_close(store);
-    const char *depth[] = {"minor"};
-    options.depths = depth;
-    options.n_depths = 1;
-    CHECK_FAILS(prepare(directory, path, options), STATUS_NOT_FOUND, "no proportions of depth 'minor'");
+    PrepareTable minor = {.name = "minor", .source = "minor"};
+    options.tables = &minor;
+    options.n_tables = 1;
+    CHECK_FAILS(prepare(directory, path, options), STATUS_NOT_FOUND, "there is no table 'minor'");
     options = small_options();
-    options.pitch = 0;
+    options.tiles.pitch = 0;
     CHECK_FAILS(prepare(directory, path, options), STATUS_INVALID, "pitch of 0");
-    options.pitch = 1e9;
+    options.tiles.pitch = 1e9;
     CHECK_FAILS(prepare(directory, path, options), STATUS_INVALID, "not possible");
-    options.pitch = 10;
-    options.tile_size = 0;
+    options.tiles.pitch = 10;
+    options.tiles.size = 0;
     CHECK_FAILS(prepare(directory, path, options), STATUS_INVALID, "tile size of 0");
     CHECK_FAILS(prepare(directory, made_path("no/where.h5"), small_options()), STATUS_IO, "no/where.h5");
     CHECK_FAILS(prepare(directory, "/dev/full", small_options()), STATUS_INVALID, "device or a pipe");
@@ -299,9 +309,9 @@ static void test_damage(const char *path) {
     if (CHECK(place != NULL)) {
         made_damaged(path, broken, (size_t)-1, place - data + 1000, 1);
         CHECK_OK(store_open(broken, &store));
-        CHECK_FAILS(store_read_tiles(store, &spot, 1, tile), STATUS_MALFORMED, "section B1: reading tiles failed");
-        Status status = store_check(store);
-        CHECK_FAILS(status, STATUS_MALFORMED, "tiles");
+        CHECK_FAILS(store_read_tiles(store, &spot, 1, tile), STATUS_MALFORMED,
+                    "section B1: the tile of spot 2x3 (row 3) does not agree with its checksum");
+        CHECK_FAILS(store_check(store), STATUS_MALFORMED, "section B1: the tile of spot 2x3 (row 3)");
         store_close(store);
     }
     free(data);

@@ -46,7 +46,7 @@ static void test_lines(void) {
     made_file(path, "a\0b\n", 4);
     CHECK_FAILS(read_all(path, &n), STATUS_MALFORMED, "lines.txt:1: a NUL byte");
     CHECK_FAILS(read_all(made_path("none"), &n), STATUS_NOT_FOUND, "none");
-    CHECK_FAILS(read_all(made_root, &n), STATUS_IO, "Is a directory");
+    CHECK_FAILS(read_all(made_root, &n), STATUS_INVALID, "is a directory");
     // Long lines across many refills, plain and gzip.
     size_t size = 900000;
     char *text = malloc(size + 1);

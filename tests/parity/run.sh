@@ -89,7 +89,7 @@ edit() { # edit FILE LINES SED-ARGUMENTS...: a variant of the spec that differs 
     fi
 }
 spec=$root/examples/hevisum/hevisum.stm
-pixels=(-e 's/^input tile  : u8\[/input tile  : f32[/' -e 's|tile\[s, i, j, c\] / 255|tile[s, i, j, c]|')
+pixels=(-e 's/^input tile  : u8\(.*\) from tiles/input tile  : f32\1 from pixels/' -e 's|tile\[s, i, j, c\] / 255|tile[s, i, j, c]|')
 edit hevisum_f64.stm 2 "${pixels[@]}"
 edit hevisum_frozen.stm 3 "${pixels[@]}" -e 's/^use nn,/use "nn_eval.stm",/'
 options=(-D type=35 -D drop=0)

@@ -62,7 +62,11 @@ static Status fill_section(Section *section, int number, size_t spots, size_t fe
 }
 
 static Status write_store(const char *path, int sections, size_t spots, size_t features, size_t tile) {
-    StoreParameters parameters = {"make_store", tile, (double)tile / 3, "bilinear", "replicate", 0, NULL};
+    StoreParameters parameters = {.program = "make_store",
+                                  .tile_size = tile,
+                                  .tile_pitch = (double)tile / 3,
+                                  .filter = "bilinear",
+                                  .edge = "replicate"};
     StoreWriter *writer = NULL;
     uint8_t *rgb = malloc(60 * 60 * 3);
     if (!rgb) return status_make(STATUS_NO_MEMORY, "no memory");

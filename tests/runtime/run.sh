@@ -45,7 +45,7 @@ expect 2 'did you mean train' "misspelt command" "$linear" trian
 expect 2 'has no embed block' "a command that the spec lacks" "$linear" embed s.h5
 expect 2 'did you mean --epochs' "misspelt flag" "$linear" train s.h5 --out a --epoch 3
 expect 2 'did you mean --decay' "misspelt setting" "$linear" train s.h5 --out a --deacy 3
-expect 2 'does not go with' "a flag of another command" "$linear" train s.h5 --out a --weights w
+expect 2 'does not go with' "a flag of another command" "$linear" train s.h5 --out a --map w
 expect 2 'needs a value' "a flag without value" "$linear" train s.h5 --out
 expect 2 'needs a value' "a flag instead of a value" "$linear" train s.h5 --out --resume
 expect 2 'needs --out' "no --out" "$linear" train s.h5
