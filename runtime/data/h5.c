@@ -274,8 +274,8 @@ static Status copy_texts(const char *path, const char *name, hid_t type, size_t 
 
 enum { MOST_TEXT_BYTES = 1 << 30 };
 
-Status h5_get_texts(const char *path, hid_t object, const char *name, Arena *arena, char ***out_values,
-                    size_t *out_count) {
+static Status get_texts(const char *path, hid_t object, const char *name, bool only_fixed, Arena *arena,
+                        char ***out_values, size_t *out_count) {
     OpenAttribute open;
     *out_values = NULL;
     *out_count = 0;
@@ -286,6 +286,12 @@ Status h5_get_texts(const char *path, hid_t object, const char *name, Arena *are
     Status status = STATUS_OK;
     void *buffer = NULL;
     char **values = NULL;
+    if (variable && only_fixed) {
+        status =
+            status_make(STATUS_MALFORMED,
+                        "%s: the attribute '%s' holds text of variable length, which stores do not have", path, name);
+        goto done;
+    }
     if (width == 0 || count > MOST_TEXT_BYTES / width) {
         status = status_make(STATUS_MALFORMED, "%s: the attribute '%s' is absurdly large", path, name);
         goto done;
@@ -308,13 +314,32 @@ done:
     return STATUS_OK;
 }
 
-Status h5_get_text(const char *path, hid_t object, const char *name, Arena *arena, char **out_value) {
+static Status get_text(const char *path, hid_t object, const char *name, bool only_fixed, Arena *arena,
+                       char **out_value) {
     char **values = NULL;
     size_t count = 0;
-    TRY(h5_get_texts(path, object, name, arena, &values, &count));
+    TRY(get_texts(path, object, name, only_fixed, arena, &values, &count));
     if (count != 1) return status_make(STATUS_MALFORMED, "%s: the attribute '%s' must be a single text", path, name);
     *out_value = values[0];
     return STATUS_OK;
+}
+
+Status h5_get_texts(const char *path, hid_t object, const char *name, Arena *arena, char ***out_values,
+                    size_t *out_count) {
+    return get_texts(path, object, name, false, arena, out_values, out_count);
+}
+
+Status h5_get_text(const char *path, hid_t object, const char *name, Arena *arena, char **out_value) {
+    return get_text(path, object, name, false, arena, out_value);
+}
+
+Status h5_get_fixed_texts(const char *path, hid_t object, const char *name, Arena *arena, char ***out_values,
+                          size_t *out_count) {
+    return get_texts(path, object, name, true, arena, out_values, out_count);
+}
+
+Status h5_get_fixed_text(const char *path, hid_t object, const char *name, Arena *arena, char **out_value) {
+    return get_text(path, object, name, true, arena, out_value);
 }
 
 // ---- Datasets -----------------------------------------------------------------------------------

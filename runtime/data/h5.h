@@ -52,12 +52,15 @@ MUST_USE Status h5_put_f64(const char *path, hid_t object, const char *name, dou
 MUST_USE Status h5_put_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count);
 MUST_USE Status h5_put_array_i64(const char *path, hid_t object, const char *name, const int64_t *values, size_t count);
 // Text in fields of fixed width instead of HDF5's global heap: stores use it, because the heap has no
-// checksums and HDF5 follows a damaged one out of bounds. Read back by the same functions as the others.
+// checksums and HDF5 follows a damaged one out of bounds. The readers of fixed text refuse attributes of variable length.
 MUST_USE Status h5_put_fixed_text(const char *path, hid_t object, const char *name, const char *value);
 MUST_USE Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count);
 MUST_USE Status h5_write_fixed_texts(const char *path, hid_t parent, const char *name, char *const *values,
                                      size_t count);
 MUST_USE Status h5_get_text(const char *path, hid_t object, const char *name, Arena *arena, char **out_value);
+MUST_USE Status h5_get_fixed_text(const char *path, hid_t object, const char *name, Arena *arena, char **out_value);
+MUST_USE Status h5_get_fixed_texts(const char *path, hid_t object, const char *name, Arena *arena, char ***out_values,
+                                   size_t *out_count);
 MUST_USE Status h5_get_i64(const char *path, hid_t object, const char *name, int64_t *out_value);
 MUST_USE Status h5_get_f64(const char *path, hid_t object, const char *name, double *out_value);
 MUST_USE Status h5_get_texts(const char *path, hid_t object, const char *name, Arena *arena, char ***out_values,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remember.h"
 #include "spread.h"
 
 static Status no_memory(const char *what, size_t count) {
@@ -333,37 +334,17 @@ typedef struct Mapping {
     _Atomic bool bad; // a value or a result that is not finite
 } Mapping;
 
-// f of every entry. A row of counts holds few different values, so the last result of each of 512 classes of bits is
-// kept: the same numbers as without, several times faster.
 static void map_parts(void *context, int thread, int64_t first, int64_t last) {
     (void)thread;
     Mapping *map = context;
     const float *value = map->m->value;
-    struct {
-        uint32_t bits;
-        float result;
-    } known[512];
-    for (size_t i = 0; i < 512; i++) {
-        known[i].bits = 0; // 0.0f
-        known[i].result = (float)map->f(0);
-    }
+    Remember remember;
+    remember_begin(&remember, map->f);
     int64_t from = 0, to = 0, skip = 0;
     entries_of(matrix_nnz(map->m), first, &from, &skip);
     entries_of(matrix_nnz(map->m), last - 1, &skip, &to);
-    uint32_t bad = 0; // of what is new in the table, which all results come from
-    for (int64_t e = from; e < to; e++) {
-        uint32_t bits, result;
-        memcpy(&bits, &value[e], sizeof bits);
-        uint32_t at = bits * 2654435761u >> 23;
-        if (known[at].bits != bits) {
-            known[at].bits = bits;
-            known[at].result = (float)map->f(value[e]);
-            memcpy(&result, &known[at].result, sizeof result);
-            bad |= (0x7F7FFFFFu - (bits & 0x7FFFFFFFu)) | (0x7F7FFFFFu - (result & 0x7FFFFFFFu));
-        }
-        map->out[e] = known[at].result;
-    }
-    if (bad >> 31) map->bad = true;
+    for (int64_t e = from; e < to; e++) map->out[e] = remember_apply(&remember, value[e]);
+    if (!remember_finite(&remember)) map->bad = true;
 }
 
 bool matrix_map(const Matrix *m, double (*f)(double), float *out) {

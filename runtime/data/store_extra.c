@@ -203,9 +203,9 @@ Status extra_open(Store *store) {
     size_t n_texts = 0;
     info->provenance = "{}";
     if (info->version < 2) return STATUS_OK;
-    TRY(h5_get_texts(info->path, store->h5, "neighbours", arena, &graphs, &info->n_graphs));
-    TRY(h5_get_texts(info->path, store->h5, "features", arena, &features, &info->n_features));
-    TRY(h5_get_texts(info->path, store->h5, "splits", arena, &splits, &info->n_splits));
+    TRY(h5_get_fixed_texts(info->path, store->h5, "neighbours", arena, &graphs, &info->n_graphs));
+    TRY(h5_get_fixed_texts(info->path, store->h5, "features", arena, &features, &info->n_features));
+    TRY(h5_get_fixed_texts(info->path, store->h5, "splits", arena, &splits, &info->n_splits));
     TRY(store_names_differ(info->path, "neighbours", graphs, info->n_graphs));
     TRY(store_names_differ(info->path, "features", features, info->n_features));
     TRY(store_names_differ(info->path, "splits", splits, info->n_splits));

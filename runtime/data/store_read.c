@@ -36,7 +36,7 @@ static Status read_encoding(Store *store) {
     info->deflate = -1;
     info->encoding = "chunks";
     if (info->version < 3) return STATUS_OK;
-    TRY(h5_get_text(info->path, store->h5, "tile_encoding", &store->arena, &encoding));
+    TRY(h5_get_fixed_text(info->path, store->h5, "tile_encoding", &store->arena, &encoding));
     if (!tiles_parse_encoding(encoding, &kept))
         return status_make(STATUS_MALFORMED,
                            "%s: the tile encoding is '%s'; 'plain', 'deflate LEVEL' and 'jpeg QUALITY SAMPLING' are "
@@ -58,7 +58,7 @@ static Status read_root(Store *store) {
     htri_t is_store = H5Aexists(store->h5, "format");
     if (is_store <= 0)
         return status_make(STATUS_MISMATCH, "%s: an HDF5 file, but not a store; make one with 'prepare'", path);
-    TRY(h5_get_text(path, store->h5, "format", arena, &format));
+    TRY(h5_get_fixed_text(path, store->h5, "format", arena, &format));
     if (strcmp(format, "stmc-store") != 0)
         return status_make(STATUS_MISMATCH, "%s: the format is '%s', not 'stmc-store'; make a store with 'prepare'",
                            path, format);
@@ -68,9 +68,9 @@ static Status read_root(Store *store) {
                            "%s: store format version %lld; this program reads versions %d to %d; run 'prepare' again",
                            path, (long long)version, STORE_OLDEST_VERSION, STORE_FORMAT_VERSION);
     store->info.version = (int)version;
-    TRY(h5_get_text(path, store->h5, "program", arena, &program));
-    TRY(h5_get_text(path, store->h5, "tile_filter", arena, &filter));
-    TRY(h5_get_text(path, store->h5, "tile_edge", arena, &edge));
+    TRY(h5_get_fixed_text(path, store->h5, "program", arena, &program));
+    TRY(h5_get_fixed_text(path, store->h5, "tile_filter", arena, &filter));
+    TRY(h5_get_fixed_text(path, store->h5, "tile_edge", arena, &edge));
     TRY(h5_get_i64(path, store->h5, "tile_size", &tile_size));
     TRY(h5_get_f64(path, store->h5, "tile_pitch", &store->info.tile_pitch));
     TRY(read_encoding(store));
@@ -78,8 +78,8 @@ static Status read_root(Store *store) {
     if (tile_size < least || tile_size > STORE_MOST_TILE)
         return status_make(STATUS_MALFORMED, "%s: the tile size %lld is outside %lld .. %d", path, (long long)tile_size,
                            (long long)least, STORE_MOST_TILE);
-    TRY(h5_get_texts(path, store->h5, "sections", arena, &sections, &store->info.n_sections));
-    TRY(h5_get_texts(path, store->h5, "tables", arena, &tables, &store->info.n_tables));
+    TRY(h5_get_fixed_texts(path, store->h5, "sections", arena, &sections, &store->info.n_sections));
+    TRY(h5_get_fixed_texts(path, store->h5, "tables", arena, &tables, &store->info.n_tables));
     TRY(h5_read_texts(path, store->h5, "genes", arena, &genes, &store->info.n_genes));
     if (store->info.n_sections == 0) return status_make(STATUS_MALFORMED, "%s: the store has no sections", path);
     TRY(store_names_differ(path, "sections", sections, store->info.n_sections));
@@ -169,7 +169,7 @@ static Status get_optional(Store *store, const char *path, hid_t group, StoreSec
     for (int i = 0; i < 3; i++)
         if (H5Aexists(group, names[i]) > 0) TRY(get_scale(path, group, names[i], false, to[i]));
     if (H5Aexists(group, "group") <= 0) return STATUS_OK;
-    TRY(h5_get_text(path, group, "group", &store->arena, &text));
+    TRY(h5_get_fixed_text(path, group, "group", &store->arena, &text));
     section->group = text;
     return STATUS_OK;
 }
