@@ -76,7 +76,7 @@ static void print_prepare(const StmPlan *plan) {
     for (int p = 0; p < plan->prepares; p++) {
         const char *name = plan->prepare[p].name, *value = plan->prepare[p].value ? plan->prepare[p].value : "";
         if (strchr(name, '.')) continue;
-        printf("  %-20s ", name);
+        printf("  %-20s ", name ? name : ""); // as gcc cannot know that entries have names
         if (strcmp(name, "layout") == 0) printf("%s", value + (*value == '$'));
         else print_call(plan, name, value);
         printf("\n");
