@@ -1,22 +1,16 @@
 // h5_driver: see h5_driver.h.
 #include "h5_driver.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "h5.h"
+#include "h5_posix.h"
 
 typedef struct DriverFile {
-    H5FD_t common; // HDF5's part, first
-    int descriptor;
-    dev_t device;
-    ino_t inode;
-    haddr_t end_allocated, end_of_file;
-    bool noting; // reads of raw data are noted, not done
+    H5Posix posix; // first
+    bool noting;   // reads of raw data are noted, not done
     bool noted;
     uint64_t offset, bytes;
 } DriverFile;
@@ -24,55 +18,17 @@ typedef struct DriverFile {
 static H5FD_t *driver_open(const char *name, unsigned flags, hid_t access, haddr_t most) {
     (void)access, (void)most;
     if (flags & (H5F_ACC_RDWR | H5F_ACC_CREAT | H5F_ACC_TRUNC)) return NULL;
-    struct stat info;
-    int descriptor = open(name, O_RDONLY | O_CLOEXEC);
-    DriverFile *f = descriptor < 0 || fstat(descriptor, &info) != 0 ? NULL : calloc(1, sizeof *f);
-    if (!f) {
-        if (descriptor >= 0) close(descriptor);
-        return NULL;
-    }
-    f->descriptor = descriptor;
-    f->device = info.st_dev;
-    f->inode = info.st_ino;
-    f->end_of_file = (haddr_t)info.st_size;
-    return &f->common;
+    DriverFile *f = calloc(1, sizeof *f);
+    if (f && h5_posix_open(name, O_RDONLY, &f->posix)) return &f->posix.common;
+    free(f);
+    return NULL;
 }
 
 static herr_t driver_close(H5FD_t *file) {
     DriverFile *f = (DriverFile *)file;
-    close(f->descriptor);
+    close(f->posix.descriptor);
     free(f);
     return 0;
-}
-
-static int driver_compare(const H5FD_t *a, const H5FD_t *b) {
-    const DriverFile *x = (const DriverFile *)a, *y = (const DriverFile *)b;
-    if (x->device != y->device) return x->device < y->device ? -1 : 1;
-    return (x->inode > y->inode) - (x->inode < y->inode);
-}
-
-// Metadata is gathered into larger reads and small pieces of raw data too, as in HDF5's own driver.
-static herr_t driver_query(const H5FD_t *file, unsigned long *flags) {
-    (void)file;
-    *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA | H5FD_FEAT_DATA_SIEVE |
-             H5FD_FEAT_AGGREGATE_SMALLDATA;
-    return 0;
-}
-
-static haddr_t driver_end_allocated(const H5FD_t *file, H5FD_mem_t type) {
-    (void)type;
-    return ((const DriverFile *)file)->end_allocated;
-}
-
-static herr_t driver_set_end(H5FD_t *file, H5FD_mem_t type, haddr_t address) {
-    (void)type;
-    ((DriverFile *)file)->end_allocated = address;
-    return 0;
-}
-
-static haddr_t driver_end_of_file(const H5FD_t *file, H5FD_mem_t type) {
-    (void)type;
-    return ((const DriverFile *)file)->end_of_file;
 }
 
 static herr_t driver_handle(H5FD_t *file, hid_t access, void **handle) {
@@ -84,26 +40,13 @@ static herr_t driver_handle(H5FD_t *file, hid_t access, void **handle) {
 static herr_t driver_read(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size, void *buffer) {
     (void)transfer;
     DriverFile *f = (DriverFile *)file;
-    if (address > INT64_MAX || size > INT64_MAX - address) return -1;
     if (f->noting && type == H5FD_MEM_DRAW) {
         f->noted = true;
         f->offset = address;
         f->bytes = size;
         return 0;
     }
-    for (char *to = buffer; size > 0;) {
-        ssize_t got = pread(f->descriptor, to, size, (off_t)address);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return -1;
-        if (got == 0) { // behind the file's end, as HDF5's own driver has it
-            memset(to, 0, size);
-            break;
-        }
-        to += got;
-        address += (haddr_t)got;
-        size -= (size_t)got;
-    }
-    return 0;
+    return h5_posix_read(&f->posix, address, size, buffer) ? -1 : 0;
 }
 
 static herr_t driver_write(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size,
@@ -113,16 +56,20 @@ static herr_t driver_write(H5FD_t *file, H5FD_mem_t type, hid_t transfer, haddr_
 }
 
 static const H5FD_class_t driver_class = {
-    .name = "stmc-read",
+#ifdef H5FD_CLASS_VERSION // HDF5 1.14 and later
+    .version = H5FD_CLASS_VERSION,
+    .value = H5_POSIX_READ,
+#endif
+    .name = "stmc_read",
     .maxaddr = INT64_MAX,
     .fc_degree = H5F_CLOSE_WEAK,
     .open = driver_open,
     .close = driver_close,
-    .cmp = driver_compare,
-    .query = driver_query,
-    .get_eoa = driver_end_allocated,
-    .set_eoa = driver_set_end,
-    .get_eof = driver_end_of_file,
+    .cmp = h5_posix_compare,
+    .query = h5_posix_query,
+    .get_eoa = h5_posix_end_allocated,
+    .set_eoa = h5_posix_set_end,
+    .get_eof = h5_posix_end_of_file,
     .get_handle = driver_handle,
     .read = driver_read,
     .write = driver_write,
@@ -155,7 +102,7 @@ void h5_driver_close(H5Driver *driver) {
 }
 
 int h5_driver_descriptor(const H5Driver *driver) {
-    return driver->file ? driver->file->descriptor : -1;
+    return driver->file ? driver->file->posix.descriptor : -1;
 }
 
 bool h5_driver_chunk(const H5Driver *driver, hid_t dataset, hsize_t first, H5Place *out) {

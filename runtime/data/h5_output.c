@@ -6,25 +6,20 @@
 // drops everything after it. The writer asks with h5_output_status and throws the file away. Apart from that
 // it is a plain POSIX file; what it writes is an ordinary HDF5 file without driver block.
 #if !defined(_GNU_SOURCE) && !defined(_XOPEN_SOURCE)
-#define _XOPEN_SOURCE 700 // pread, pwrite, ftruncate
+#define _XOPEN_SOURCE 700 // pwrite, ftruncate
 #endif
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "h5.h"
+#include "h5_posix.h"
 
 typedef struct OutputFile {
-    H5FD_t pub; // must be first
-    int descriptor;
+    H5Posix posix;    // first
     int *write_error; // the H5Output's
-    haddr_t eoa, eof;
-    dev_t device;
-    ino_t inode;
 } OutputFile;
 
 static H5FD_t *output_open(const char *name, unsigned flags, hid_t access_list, haddr_t maxaddr) {
@@ -35,18 +30,10 @@ static H5FD_t *output_open(const char *name, unsigned flags, hid_t access_list, 
     int mode = flags & H5F_ACC_RDWR ? O_RDWR : O_RDONLY;
     if (flags & H5F_ACC_TRUNC) mode |= O_TRUNC;
     if (flags & H5F_ACC_CREAT) mode |= O_CREAT;
-    file->descriptor = open(name, mode | O_CLOEXEC, 0666);
     file->write_error = *info;
-    struct stat status;
-    if (file->descriptor < 0 || fstat(file->descriptor, &status) != 0) {
-        if (file->descriptor >= 0) close(file->descriptor);
-        free(file);
-        return NULL;
-    }
-    file->eof = (haddr_t)status.st_size;
-    file->device = status.st_dev;
-    file->inode = status.st_ino;
-    return &file->pub;
+    if (h5_posix_open(name, mode, &file->posix)) return &file->posix.common;
+    free(file);
+    return NULL;
 }
 
 static void note_error(OutputFile *file, int error) {
@@ -55,57 +42,16 @@ static void note_error(OutputFile *file, int error) {
 
 static herr_t output_close(H5FD_t *base) {
     OutputFile *file = (OutputFile *)base;
-    if (close(file->descriptor) != 0) note_error(file, errno);
+    if (close(file->posix.descriptor) != 0) note_error(file, errno);
     free(file);
     return 0;
-}
-
-static int output_compare(const H5FD_t *a, const H5FD_t *b) {
-    const OutputFile *x = (const OutputFile *)a, *y = (const OutputFile *)b;
-    if (x->device != y->device) return x->device < y->device ? -1 : 1;
-    return (x->inode > y->inode) - (x->inode < y->inode);
-}
-
-static herr_t output_query(const H5FD_t *base, unsigned long *flags) {
-    (void)base;
-    if (flags)
-        *flags = H5FD_FEAT_AGGREGATE_METADATA | H5FD_FEAT_ACCUMULATE_METADATA | H5FD_FEAT_DATA_SIEVE |
-                 H5FD_FEAT_AGGREGATE_SMALLDATA | H5FD_FEAT_DEFAULT_VFD_COMPATIBLE;
-    return 0;
-}
-
-static haddr_t output_get_eoa(const H5FD_t *base, H5FD_mem_t type) {
-    (void)type;
-    return ((const OutputFile *)base)->eoa;
-}
-
-static herr_t output_set_eoa(H5FD_t *base, H5FD_mem_t type, haddr_t address) {
-    (void)type;
-    ((OutputFile *)base)->eoa = address;
-    return 0;
-}
-
-static haddr_t output_get_eof(const H5FD_t *base, H5FD_mem_t type) {
-    (void)type;
-    return ((const OutputFile *)base)->eof;
 }
 
 static herr_t output_read(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_t address, size_t size, void *buffer) {
     (void)type, (void)transfer;
     OutputFile *file = (OutputFile *)base;
-    char *to = buffer;
-    while (size > 0) {
-        ssize_t got = pread(file->descriptor, to, size, (off_t)address);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) { // behind the end of the file everything reads as 0
-            if (got < 0) note_error(file, errno);
-            memset(to, 0, size);
-            break;
-        }
-        to += got;
-        address += (haddr_t)got;
-        size -= (size_t)got;
-    }
+    int error = h5_posix_read(&file->posix, address, size, buffer);
+    if (error) note_error(file, error);
     return 0;
 }
 
@@ -116,7 +62,7 @@ static herr_t output_write(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_
     const char *from = buffer;
     haddr_t end = address + size;
     while (size > 0 && *file->write_error == 0) {
-        ssize_t put = pwrite(file->descriptor, from, size, (off_t)address);
+        ssize_t put = pwrite(file->posix.descriptor, from, size, (off_t)address);
         if (put < 0 && errno == EINTR) continue;
         if (put <= 0) {
             note_error(file, put < 0 ? errno : ENOSPC);
@@ -126,23 +72,24 @@ static herr_t output_write(H5FD_t *base, H5FD_mem_t type, hid_t transfer, haddr_
         address += (haddr_t)put;
         size -= (size_t)put;
     }
-    if (end > file->eof) file->eof = end;
+    if (end > file->posix.end_of_file) file->posix.end_of_file = end;
     return 0;
 }
 
 static herr_t output_truncate(H5FD_t *base, hid_t transfer, hbool_t closing) {
     (void)transfer, (void)closing;
     OutputFile *file = (OutputFile *)base;
-    if (file->eoa == file->eof) return 0;
-    if (*file->write_error == 0 && ftruncate(file->descriptor, (off_t)file->eoa) != 0) note_error(file, errno);
-    file->eof = file->eoa;
+    haddr_t end = file->posix.end_allocated;
+    if (end == file->posix.end_of_file) return 0;
+    if (*file->write_error == 0 && ftruncate(file->posix.descriptor, (off_t)end) != 0) note_error(file, errno);
+    file->posix.end_of_file = end;
     return 0;
 }
 
 static const H5FD_class_t output_class = {
 #ifdef H5FD_CLASS_VERSION // HDF5 1.14 and later
     .version = H5FD_CLASS_VERSION,
-    .value = 500, // the range for drivers that are not registered with the HDF Group
+    .value = H5_POSIX_OUTPUT,
 #endif
     .name = "stmc_output",
     .maxaddr = (haddr_t)1 << 62,
@@ -150,11 +97,11 @@ static const H5FD_class_t output_class = {
     .fapl_size = sizeof(int *),
     .open = output_open,
     .close = output_close,
-    .cmp = output_compare,
-    .query = output_query,
-    .get_eoa = output_get_eoa,
-    .set_eoa = output_set_eoa,
-    .get_eof = output_get_eof,
+    .cmp = h5_posix_compare,
+    .query = h5_posix_query,
+    .get_eoa = h5_posix_end_allocated,
+    .set_eoa = h5_posix_set_end,
+    .get_eof = h5_posix_end_of_file,
     .read = output_read,
     .write = output_write,
     .truncate = output_truncate,

@@ -6,17 +6,7 @@
 #include "../../runtime/data/h5.h"
 #include "../../runtime/data/hest.h"
 #include "counts_reference.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "sanitized.h"
 
 static void test_recorded(const char *data, const JsonValue *group) {
     for (size_t i = 0; i < group->length; i++) {

@@ -17,17 +17,7 @@
 #include "../../runtime/data/store.h"
 #include "damage_read.h"
 #include "made.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "sanitized.h"
 
 enum { LIBRARY_FAULT = 77, LEAKED = 78 };
 

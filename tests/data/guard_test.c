@@ -6,17 +6,7 @@
 #include "../../runtime/data/annotated_share.h"
 #include "../../runtime/data/guard.h"
 #include "made.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "sanitized.h"
 
 typedef struct Answer {
     size_t count;
