@@ -9,6 +9,7 @@
 #include "../data/h5ad_write.h"
 #include "../data/hvg.h"
 #include "../data/normalise.h"
+#include "../data/npy.h"
 #include "../data/slide.h"
 #include "../data/store.h"
 #include "../report/png.h"
@@ -23,10 +24,8 @@ Status whole_number(const char *what, const char *text, int64_t low, int64_t hig
                        quoted(text, strlen(text), shown), (long long)low, (long long)high);
 }
 
-static Status check_ending(const char *path, const char *first, const char *second) {
-    if (string_ends_with(path, first) || (second && string_ends_with(path, second))) return STATUS_OK;
-    return status_make(STATUS_INVALID, "--out %s: the name must end in %s%s%s", path, first, second ? " or " : "",
-                       second ? second : "");
+static Status ending_error(const char *path, const char *endings) {
+    return status_make(STATUS_INVALID, "--out %s: the name must end in %s", path, endings);
 }
 
 // ---- region -------------------------------------------------------------------------------------
@@ -39,7 +38,7 @@ static Status region_numbers(const Arguments *a, int64_t numbers[4], int64_t *ou
     if (a->level) TRY(whole_number("--level", a->level, 0, 1000, out_level));
     if (numbers[2] > 65535 || numbers[3] > 65535)
         return status_make(STATUS_INVALID, "a PNG has sides of at most 65535 pixels; ask for a smaller region");
-    return check_ending(a->out, ".png", NULL);
+    return string_ends_with(a->out, ".png") ? STATUS_OK : ending_error(a->out, ".png");
 }
 
 Status check_region(const Arguments *a) {
@@ -133,7 +132,7 @@ static Status prepare_values(Matrix *m, bool *out_normalised) {
 Status check_hvg(const Arguments *a) {
     HvgOptions options;
     TRY(hvg_options(a, &options));
-    return check_ending(a->out, ".csv", NULL);
+    return string_ends_with(a->out, ".csv") ? STATUS_OK : ending_error(a->out, ".csv");
 }
 
 Status command_hvg(const Arguments *a) {
@@ -205,8 +204,28 @@ static Status write_csv(const char *path, const Matrix *m) {
     return status;
 }
 
+// As scipy.sparse.save_npz lays out compressed rows, with the names beside.
+static Status write_npz(const char *path, const Matrix *m) {
+    static const char *const format[] = {"csr"};
+    const int64_t shape[] = {(int64_t)m->rows, (int64_t)m->columns}, nnz = matrix_nnz(m);
+    NpyArray arrays[] = {
+        {.name = "format", .rank = 0, .text = format},
+        {.name = "shape", .type = ELEMENT_I64, .rank = 1, .shape = {2}, .data = shape},
+        {.name = "data", .type = ELEMENT_F32, .rank = 1, .shape = {nnz}, .data = m->value},
+        {.name = "indices", .type = ELEMENT_I32, .rank = 1, .shape = {nnz}, .data = m->column},
+        {.name = "indptr", .type = ELEMENT_I64, .rank = 1, .shape = {shape[0] + 1}, .data = m->start},
+        {.name = "spots", .rank = 1, .shape = {shape[0]}, .text = (const char *const *)m->row_name},
+        {.name = "genes", .rank = 1, .shape = {shape[1]}, .text = (const char *const *)m->column_name},
+    };
+    bool named = m->row_name && m->column_name;
+    return npz_write(path, arrays, sizeof arrays / sizeof *arrays - (named ? 0 : 2));
+}
+
 Status check_convert(const Arguments *a) {
-    return check_ending(a->out, ".h5ad", ".csv");
+    static const char *const endings[] = {".h5ad", ".csv", ".npz"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (string_ends_with(a->out, endings[i])) return STATUS_OK;
+    return ending_error(a->out, ".h5ad, .csv or .npz");
 }
 
 Status command_convert(const Arguments *a) {
@@ -218,7 +237,8 @@ Status command_convert(const Arguments *a) {
     H5adOptions options = {.form = a->dense ? H5AD_DENSE : H5AD_AS_READ, .deflate = 4};
     Status status = STATUS_OK;
     if (h5ad) status = h5ad_write(a->out, &counts, &options);
-    else if (!counts.has_x) status = status_make(STATUS_MISMATCH, "%s: it has no X to write as CSV", a->words[0]);
+    else if (!counts.has_x) status = status_make(STATUS_MISMATCH, "%s: it has no X to write", a->words[0]);
+    else if (string_ends_with(a->out, ".npz")) status = write_npz(a->out, &counts.x);
     else status = write_csv(a->out, &counts.x);
     if (status == STATUS_OK)
         printf("%s: %zu spots, %zu genes, %lld entries\n", a->out, counts.x.rows, counts.x.columns,

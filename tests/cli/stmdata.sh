@@ -128,6 +128,10 @@ fact "and the same sum" d.h5ad sum "$sum"
 "$stmdata" convert c.h5ad --out f.h5ad >out 2>&1
 check "two conversions give the same bytes" cmp e.h5ad f.h5ad
 expect 0 '' "convert to CSV" "$stmdata" convert c.h5ad --out c.csv
+expect 0 '' "convert to NPZ" "$stmdata" convert c.h5ad --out c.npz
+expect 0 'indptr' "whose arrays are SciPy's" "$stmdata" inspect c.npz
+expect 0 'genes' "with the names beside" "$stmdata" inspect c.npz
+expect 2 'must end in .h5ad, .csv or .npz' "another ending" "$stmdata" convert c.h5ad --out c.txt
 check "with the same sum" test "$(awk -F, 'NR > 1 { for (i = 2; i <= NF; i++) n += $i } END { print n }' c.csv)" = "$sum"
 
 expect 2 'belong together' "export: --n without --flavor" "$stmdata" export tissue "$picture" --out ex --n 5

@@ -126,5 +126,12 @@ try:
 except ImportError:
     print("squidpy is not installed: not tried")
 
+# X as scipy.sparse.load_npz reads it
+want = sc.read_10x_h5(samples / "visium/crc16/filtered_feature_bc_matrix.h5")
+npz = work / "x.npz"
+check("convert to NPZ", run("convert", samples / "visium/crc16/filtered_feature_bc_matrix.h5", "--out", npz).returncode == 0)
+check("NPZ: X", (sp.load_npz(npz) != want.X).nnz == 0)
+check("NPZ: spots", list(np.load(npz)["spots"]) == list(want.obs_names))
+
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed > 0)
