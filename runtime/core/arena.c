@@ -72,16 +72,34 @@ char *arena_copy(Arena *arena, const char *text, size_t length) {
     return copy;
 }
 
-char *arena_printf(Arena *arena, const char *format, ...) {
-    va_list arguments, again;
-    va_start(arguments, format);
+char *arena_vprintf(Arena *arena, const char *format, va_list arguments) {
+    va_list again;
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     char *text = length < 0 ? NULL : arena_alloc(arena, (size_t)length + 1, 1);
     if (text) vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
+    return text;
+}
+
+char *arena_printf(Arena *arena, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = arena_vprintf(arena, format, arguments);
     va_end(arguments);
     return text;
+}
+
+Status arena_list_add(Arena *arena, char ***list, size_t *count, char *text) {
+    char **more = NULL;
+    if (!text) return arena_exhausted(1, 1);
+    for (size_t i = 0; i < *count; i++)
+        if (strcmp((*list)[i], text) == 0) return STATUS_OK;
+    TRY(ARENA_NEW(arena, more, *count + 1));
+    if (*count) memcpy(more, *list, *count * sizeof *more);
+    more[(*count)++] = text;
+    *list = more;
+    return STATUS_OK;
 }
 
 Status arena_exhausted(size_t count, size_t size) {

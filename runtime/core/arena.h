@@ -5,6 +5,7 @@
 // time.
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 
 #include "status.h"
@@ -27,6 +28,9 @@ void *arena_alloc(Arena *arena, size_t count, size_t size);
 // Copies of text; NULL when memory is out. The copy ends in '\0' whatever `length` is.
 char *arena_copy(Arena *arena, const char *text, size_t length);
 char *arena_printf(Arena *arena, const char *format, ...) PRINTF_LIKE(2, 3);
+char *arena_vprintf(Arena *arena, const char *format, va_list arguments);
+// list[*count] grows by `text`, which is kept as it is, unless an equal one stands there. For lists of few.
+MUST_USE Status arena_list_add(Arena *arena, char ***list, size_t *count, char *text);
 
 // The Status for a failed request.
 MUST_USE Status arena_exhausted(size_t count, size_t size);

@@ -90,21 +90,9 @@ Status annotated_take_x(Annotated *a, Matrix *out) {
 }
 
 Status annotated_note(Annotated *a, const char *format, ...) {
-    va_list arguments, again;
+    va_list arguments;
     va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    char *text = length < 0 ? NULL : arena_alloc(&a->arena, (size_t)length + 1, 1);
-    if (text) vsnprintf(text, (size_t)length + 1, format, again);
-    va_end(again);
+    char *text = arena_vprintf(&a->arena, format, arguments);
     va_end(arguments);
-    if (!text) return arena_exhausted(1, 200);
-    for (size_t i = 0; i < a->n_notes; i++)
-        if (strcmp(a->note[i], text) == 0) return STATUS_OK;
-    char **more = NULL;
-    TRY(ARENA_NEW(&a->arena, more, a->n_notes + 1));
-    for (size_t i = 0; i < a->n_notes; i++) more[i] = a->note[i];
-    more[a->n_notes++] = text;
-    a->note = more;
-    return STATUS_OK;
+    return arena_list_add(&a->arena, &a->note, &a->n_notes, text);
 }

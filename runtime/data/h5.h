@@ -5,8 +5,8 @@
 // the whole library; all functions may be called from several threads if HDF5 was built thread-safe, and from
 // one otherwise.
 //
-// Groups and datasets are opened for stores, which we write ourselves: links to other places (soft, external) and values
-// kept in other files are refused. h5_foreign.h is for everybody else's files.
+// Groups and datasets are opened for stores, which we write ourselves: links to other places (soft, external) and
+// values kept in other files are refused. h5_foreign.h is for everybody else's files.
 #pragma once
 
 #include <hdf5.h>
@@ -52,7 +52,8 @@ MUST_USE Status h5_put_f64(const char *path, hid_t object, const char *name, dou
 MUST_USE Status h5_put_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count);
 MUST_USE Status h5_put_array_i64(const char *path, hid_t object, const char *name, const int64_t *values, size_t count);
 // Text in fields of fixed width instead of HDF5's global heap: stores use it, because the heap has no
-// checksums and HDF5 follows a damaged one out of bounds. The readers of fixed text refuse attributes of variable length.
+// checksums and HDF5 follows a damaged one out of bounds. The readers of fixed text refuse attributes of variable
+// length.
 MUST_USE Status h5_put_fixed_text(const char *path, hid_t object, const char *name, const char *value);
 MUST_USE Status h5_put_fixed_texts(const char *path, hid_t object, const char *name, char *const *values, size_t count);
 MUST_USE Status h5_write_fixed_texts(const char *path, hid_t parent, const char *name, char *const *values,

@@ -25,8 +25,8 @@ typedef struct Axis {
 MUST_USE Status axis_create(size_t in, float from, float to, size_t out, ResampleFilter filter, Axis *axis);
 void axis_free(Axis *axis);
 
-// Across: one row of `in` RGB pixels to one of `out`. `wide` is scratch of (in + widest + 8) * 4 bytes, all of them once
-// set to 0.
+// Across: one row of `in` RGB pixels to one of `out`. `wide` is scratch of (in + widest + 8) * 4 bytes, all of them
+// once set to 0.
 void axis_scale_row(const Axis *axis, const uint8_t *in, uint8_t *wide, uint8_t *out);
 
 // Down: output row i from the `taps` rows of its window, each `bytes` long.

@@ -36,7 +36,7 @@ typedef struct Run {
     RunIdentity identity;
     const char *weights_notes; // lines to print; NULL: none
     char weights_hash[65];     // SHA-256 of the file of --weights; "" without one
-    StmPair *labels; // "setting.NAME", "axis.NAME": metadata of weights
+    StmPair *labels;           // "setting.NAME", "axis.NAME": metadata of weights
     size_t labels_n;
     RunState state;
     RunLog log;
