@@ -29,17 +29,6 @@ static void catch_signals(void) {
     signal(SIGPIPE, SIG_IGN); // a closed pipe is a write error with a message
 }
 
-static int exit_status(Status status) {
-    switch (status_code(status)) {
-    case STATUS_CODE_OK: return 0;
-    case STATUS_IO:
-    case STATUS_NO_MEMORY: return 3;
-    case STATUS_INTERNAL: return 70;
-    case STATUS_CANCELLED: return 1;
-    default: return 1;
-    }
-}
-
 static int report(const char *executable, Status status, int code) {
     fflush(stdout);
     fprintf(stderr, "%s: error: %s\n", executable, status_message(status));
@@ -64,7 +53,7 @@ static int run_command(const CommandInput *input, const char *executable) {
     }
     if (status == STATUS_OK) status = command_profile(input);
     if (fflush(stdout) != 0 && status == STATUS_OK) status = status_errno(errno, "cannot write the output");
-    if (status != STATUS_OK) return report(executable, status, exit_status(status));
+    if (status != STATUS_OK) return report(executable, status, status_exit_code(status));
     return failed ? 1 : 0;
 }
 
@@ -75,7 +64,7 @@ int main(int argc, char **argv) {
     int code = 0;
     Status status = session_open(&session, stm_plan_text, (size_t)stm_plan_size);
     if (status != STATUS_OK) {
-        code = report(executable, status, exit_status(status));
+        code = report(executable, status, status_exit_code(status));
         session_close(&session);
         return code;
     }

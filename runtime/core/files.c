@@ -82,6 +82,17 @@ Status file_size(const char *path, uint64_t *out_size) {
     return STATUS_OK;
 }
 
+Status file_head(const char *path, unsigned char *bytes, size_t room, size_t *out_got, uint64_t *out_size) {
+    TRY(file_size(path, out_size));
+    FILE *file = fopen(path, "rb");
+    if (!file) return status_errno(errno, "cannot open %s", path);
+    errno = 0;
+    *out_got = fread(bytes, 1, room, file);
+    int error = ferror(file) ? (errno ? errno : EIO) : 0;
+    fclose(file);
+    return error ? status_errno(error, "cannot read %s", path) : STATUS_OK;
+}
+
 bool file_exists(const char *path) {
     struct stat info;
     return stat(path, &info) == 0;

@@ -15,6 +15,8 @@ MUST_USE Status file_read(const char *path, size_t limit, char **out_data, size_
 
 // Size in bytes of a regular file; anything else (directory, missing) is an error.
 MUST_USE Status file_size(const char *path, uint64_t *out_size);
+// The first bytes of a regular file, at most `room`, as its content is told by; pipes are refused, not waited for.
+MUST_USE Status file_head(const char *path, unsigned char *bytes, size_t room, size_t *out_got, uint64_t *out_size);
 bool file_exists(const char *path);
 bool is_directory(const char *path);
 

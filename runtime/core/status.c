@@ -118,6 +118,16 @@ StatusCode status_code(Status status) {
     return status ? status->code : STATUS_CODE_OK;
 }
 
+int status_exit_code(Status status) {
+    switch (status_code(status)) {
+    case STATUS_CODE_OK: return 0;
+    case STATUS_IO:
+    case STATUS_NO_MEMORY: return 3;
+    case STATUS_INTERNAL: return 70;
+    default: return 1;
+    }
+}
+
 const char *status_code_name(StatusCode code) {
     switch (code) {
     case STATUS_CODE_OK: return "ok";

@@ -54,6 +54,7 @@ MUST_USE Status status_join(Status first, Status second);
 
 StatusCode status_code(Status status);
 const char *status_code_name(StatusCode code); // "malformed", …; never NULL
+int status_exit_code(Status status);           // of a program: 0 well, 1 the input, 3 the environment, 70 a bug here
 const char *status_message(Status status);     // "" for OK; lives as long as `status`
 
 // Ends the life of a Status whose error has been dealt with. OK may be dropped.

@@ -99,18 +99,10 @@ static Status detect_hdf5(const ForeignFile *f, Arena *arena, CountsFormat *out)
                            "%s: these are patches of HEST-1k, not counts; give the directory above, or "
                            "st/ID.h5ad",
                            f->path);
-    TRY(foreign_names(f, f->file, "/", arena, &names, &count));
-    for (size_t i = 0; i < count && *out == COUNTS_UNKNOWN; i++) {
-        hid_t group = -1;
-        ForeignKind barcodes = FOREIGN_NOTHING;
-        TRY(foreign_group(f, f->file, names[i], &group));
-        if (group < 0) continue;
-        Status status = foreign_kind(f, group, "barcodes", &barcodes);
-        H5Gclose(group);
-        TRY(status);
-        if (barcodes == FOREIGN_DATASET) *out = COUNTS_10X_V2;
-    }
+    TRY(foreign_groups_with(f, "barcodes", arena, &names, &count));
+    if (count) *out = COUNTS_10X_V2;
     if (*out != COUNTS_UNKNOWN) return STATUS_OK;
+    TRY(foreign_names(f, f->file, "/", arena, &names, &count));
     Text list = {0};
     for (size_t i = 0; i < count && i < 8; i++) text_printf(&list, "%s%s", i ? ", " : "", names[i]);
     Status status =
@@ -125,10 +117,8 @@ typedef enum FileKind { FILE_HDF5, FILE_TEXT } FileKind;
 static Status detect_file(const char *path, FileKind *out) {
     uint64_t bytes = 0;
     unsigned char magic[8] = {0};
-    TRY(file_size(path, &bytes));
-    FILE *file = fopen(path, "rb");
-    size_t got = file ? fread(magic, 1, sizeof magic, file) : 0;
-    if (file) fclose(file);
+    size_t got = 0;
+    TRY(file_head(path, magic, sizeof magic, &got, &bytes));
     if (got == 0) return status_make(STATUS_MALFORMED, "%s: the file is empty or cannot be read", path);
     if (got == 8 && memcmp(magic, "\x89HDF\r\n\x1a\n", 8) == 0) {
         *out = FILE_HDF5;

@@ -40,12 +40,9 @@ Status h5_file_open_as(const char *path, hid_t access, hid_t *out_file) {
     *out_file = -1;
     uint64_t size = 0;
     if (is_directory(path)) return status_make(STATUS_INVALID, "%s is a directory; an HDF5 file is needed", path);
-    TRY(file_size(path, &size));     // refuses pipes and devices, which one could wait on
-    FILE *probe = fopen(path, "rb"); // for the system's own reason: HDF5 buries it
-    if (!probe) return status_errno(errno, "cannot open %s", path);
     unsigned char magic[8] = {0};
-    size_t got = fread(magic, 1, 8, probe);
-    fclose(probe);
+    size_t got = 0;
+    TRY(file_head(path, magic, sizeof magic, &got, &size)); // for the system's own reason: HDF5 buries it
     htri_t hdf5 = H5Fis_hdf5(path);
     if (hdf5 <= 0) {
         bool begins = got == 8 && memcmp(magic, "\x89HDF\r\n\x1a\n", 8) == 0;

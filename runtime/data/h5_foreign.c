@@ -147,6 +147,23 @@ Status foreign_names(const ForeignFile *f, hid_t group, const char *what, Arena 
     return STATUS_OK;
 }
 
+Status foreign_groups_with(const ForeignFile *f, const char *name, Arena *arena, char ***out_names, size_t *out_count) {
+    size_t count = 0;
+    *out_count = 0;
+    TRY(foreign_names(f, f->file, "/", arena, out_names, &count));
+    for (size_t i = 0; i < count; i++) {
+        hid_t group = -1;
+        ForeignKind kind = FOREIGN_NOTHING;
+        TRY(foreign_group(f, f->file, (*out_names)[i], &group));
+        if (group < 0) continue;
+        Status status = foreign_kind(f, group, name, &kind);
+        h5_close(group);
+        TRY(status);
+        if (kind == FOREIGN_DATASET) (*out_names)[(*out_count)++] = (*out_names)[i];
+    }
+    return STATUS_OK;
+}
+
 static Status check_dataset(const ForeignFile *f, hid_t dataset, const char *name, int *rank, hsize_t dims[4]) {
     hid_t space = H5Dget_space(dataset), type = H5Dget_type(dataset), create = H5Dget_create_plist(dataset);
     Status status = STATUS_OK;

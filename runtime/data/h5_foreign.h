@@ -40,6 +40,9 @@ MUST_USE Status foreign_group(const ForeignFile *f, hid_t parent, const char *na
 // Names of the links in a group, byte order.
 MUST_USE Status foreign_names(const ForeignFile *f, hid_t group, const char *what, Arena *arena, char ***out_names,
                               size_t *out_count);
+// The root's groups that hold a dataset `name`, byte order.
+MUST_USE Status foreign_groups_with(const ForeignFile *f, const char *name, Arena *arena, char ***out_names,
+                                    size_t *out_count);
 // A dataset that must exist, with its shape; rank at most 4 (0: scalar). Elements of `bytes_each` (0: of its type) must
 // be possible in a file of this length.
 MUST_USE Status foreign_dataset(const ForeignFile *f, hid_t parent, const char *name, hid_t *out_dataset, int *out_rank,

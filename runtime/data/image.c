@@ -28,14 +28,8 @@ const char *image_format_name(ImageFormat format) {
 static Status choose_backend(const char *path, const ImageBackend **out_backend) {
     unsigned char magic[8] = {0};
     uint64_t size = 0;
-    TRY(file_size(path, &size)); // a directory or pipe is refused before anything can wait on it
-    FILE *file = fopen(path, "rb");
-    if (!file) return status_errno(errno, "cannot open %s", path);
-    errno = 0;
-    size_t got = fread(magic, 1, sizeof magic, file);
-    int error = ferror(file) ? (errno ? errno : EIO) : 0;
-    fclose(file);
-    if (error) return status_errno(error, "cannot read %s", path);
+    size_t got = 0;
+    TRY(file_head(path, magic, sizeof magic, &got, &size));
     if (got >= 3 && memcmp(magic, "\xFF\xD8\xFF", 3) == 0) *out_backend = &image_jpeg_backend;
     else if (got == 8 && memcmp(magic, "\x89PNG\r\n\x1a\n", 8) == 0) *out_backend = &image_png_backend;
     else if (got >= 4 && (memcmp(magic, "II*\0", 4) == 0 || memcmp(magic, "MM\0*", 4) == 0 ||

@@ -160,25 +160,16 @@ done:
 // Version 2: the genome asked for, or the only one.
 static Status choose_genome(const MatrixReader *r, const CountsOptions *o, Arena *arena, const char **out_name) {
     char **names = NULL;
-    size_t count = 0, genomes = 0;
+    size_t genomes = 0;
     Text list = {0};
     Status status = STATUS_OK;
-    TRY(foreign_names(r->f, r->f->file, "/", arena, &names, &count));
+    TRY(foreign_groups_with(r->f, "barcodes", arena, &names, &genomes));
     *out_name = NULL;
-    for (size_t i = 0; i < count; i++) {
-        hid_t group = -1;
-        ForeignKind kind = FOREIGN_NOTHING;
-        status = foreign_group(r->f, r->f->file, names[i], &group);
-        if (status == STATUS_OK && group >= 0) status = foreign_kind(r->f, group, "barcodes", &kind);
-        h5_close(group);
-        if (status != STATUS_OK) break;
-        if (kind != FOREIGN_DATASET) continue;
-        text_printf(&list, "%s%s", genomes ? ", " : "", names[i]);
-        genomes++;
+    for (size_t i = 0; i < genomes; i++) {
+        text_printf(&list, "%s%s", i ? ", " : "", names[i]);
         if (!o->genome || strcmp(o->genome, names[i]) == 0) *out_name = names[i];
     }
-    if (status != STATUS_OK) genomes = 0; // said already
-    else if (genomes == 0)
+    if (genomes == 0)
         status = status_make(STATUS_MALFORMED, "%s: neither a group 'matrix' nor one with 'barcodes' for a genome",
                              r->f->path);
     else if (o->genome && !*out_name)

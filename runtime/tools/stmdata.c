@@ -213,16 +213,6 @@ static int report(Status status, int code) {
     return code;
 }
 
-static int exit_status(Status status) {
-    switch (status_code(status)) {
-    case STATUS_CODE_OK: return 0;
-    case STATUS_IO:
-    case STATUS_NO_MEMORY: return 3;
-    case STATUS_INTERNAL: return 70;
-    default: return 1;
-    }
-}
-
 int main(int argc, char **argv) {
     Arguments arguments = {0};
     const Command *command = NULL;
@@ -242,5 +232,5 @@ int main(int argc, char **argv) {
         else status = command->run(&arguments);
     }
     if (status == STATUS_OK && fflush(stdout) != 0) status = status_errno(errno, "cannot write to standard output");
-    return status == STATUS_OK ? 0 : report(status, exit_status(status));
+    return status == STATUS_OK ? 0 : report(status, status_exit_code(status));
 }

@@ -31,14 +31,8 @@ static bool like_safetensors(const unsigned char *bytes, size_t got, uint64_t si
 Status look_at(const char *path, FileLook *out) {
     unsigned char bytes[16] = {0};
     uint64_t size = 0;
-    TRY(file_size(path, &size)); // refuses pipes and devices, which one could wait on
-    FILE *file = fopen(path, "rb");
-    if (!file) return status_errno(errno, "cannot open %s", path);
-    errno = 0;
-    size_t got = fread(bytes, 1, sizeof bytes, file);
-    int error = ferror(file) ? (errno ? errno : EIO) : 0;
-    fclose(file);
-    if (error) return status_errno(error, "cannot read %s", path);
+    size_t got = 0;
+    TRY(file_head(path, bytes, sizeof bytes, &got, &size));
     *out = LOOK_OTHER;
     if (got == 0) *out = LOOK_EMPTY;
     else if (starts(bytes, got, "\x89HDF\r\n\x1a\n", 8)) *out = LOOK_HDF5;
@@ -59,18 +53,10 @@ Status look_at(const char *path, FileLook *out) {
 static Status find_genomes(const ForeignFile *f, Arena *arena, Hdf5Content *content) {
     char **names = NULL;
     size_t count = 0;
-    TRY(foreign_names(f, f->file, "/", arena, &names, &count));
-    for (size_t i = 0; i < count && content->n_genomes < MOST_GENOMES; i++) {
-        hid_t group = -1;
-        ForeignKind barcodes = FOREIGN_NOTHING;
-        TRY(foreign_group(f, f->file, names[i], &group));
-        if (group < 0) continue;
-        Status status = foreign_kind(f, group, "barcodes", &barcodes);
-        h5_close(group);
-        TRY(status);
-        if (barcodes == FOREIGN_DATASET && strlen(names[i]) < GENOME_NAME && strcmp(names[i], "matrix") != 0)
+    TRY(foreign_groups_with(f, "barcodes", arena, &names, &count));
+    for (size_t i = 0; i < count && content->n_genomes < MOST_GENOMES; i++)
+        if (strlen(names[i]) < GENOME_NAME && strcmp(names[i], "matrix") != 0)
             snprintf(content->genome[content->n_genomes++], GENOME_NAME, "%s", names[i]);
-    }
     return STATUS_OK;
 }
 

@@ -17,12 +17,11 @@
 #include "../../runtime/data/store.h"
 #include "damage_read.h"
 #include "made.h"
-#include "sanitized.h"
+#include "library_faults.h"
 
-enum { LIBRARY_FAULT = 77, LEAKED = 78 };
+enum { LEAKED = 78 };
 
 #if SANITIZED
-void __asan_set_error_report_callback(void (*callback)(const char *));
 int __lsan_do_recoverable_leak_check(void);
 const char *__lsan_default_suppressions(void);
 const char *__asan_default_options(void);
@@ -39,20 +38,6 @@ const char *__asan_default_options(void) {
 // HDF5 keeps memory in lists of its own for the next time.
 const char *__lsan_default_suppressions(void) {
     return "leak:H5FL_\nleak:H5MM_\nleak:libhdf5\n";
-}
-
-// A sanitizer also sees HDF5's calls of memcpy and malloc. Its report is HDF5's fault, which the guard is there for, if
-// the first frame that is not the sanitizer's own belongs to HDF5; otherwise the child ends as the sanitizer wants.
-static void on_report(const char *report) {
-    for (const char *error = report; (error = strstr(error, "ERROR: AddressSanitizer")) != NULL; error++)
-        report = error;
-    for (const char *frame = strstr(report, "    #"); frame; frame = strstr(frame + 1, "    #")) {
-        const char *name = strstr(frame, " in "), *end = strchr(frame, '\n');
-        if (!name || !end || name > end) break;
-        if (strncmp(name, " in __interceptor", 17) == 0 || strncmp(name, " in __asan", 10) == 0) continue;
-        if (strncmp(name, " in H5", 6) == 0) _exit(LIBRARY_FAULT);
-        break;
-    }
 }
 
 static int leaks(void) {
@@ -415,9 +400,7 @@ int main(int n, char **arguments) {
     add_directory(made_path("made"), strlen(made_root) + 1);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (shared == MAP_FAILED) return 3;
-#if SANITIZED
-    __asan_set_error_report_callback(on_report);
-#endif
+    library_faults_excused();
     for (int i = 0; i < n_targets; i++) { // what undamaged ones give; also: all of them can be read
         uint64_t digest = 0;
         char directory[1024];

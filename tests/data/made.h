@@ -1,6 +1,7 @@
 // made: a scratch directory and tiny data sets for the data tests.
 #pragma once
 
+#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +89,15 @@ static inline uint8_t *made_pixels(size_t width, size_t height) {
         }
     }
     return rgb;
+}
+
+// Entries of a directory, "." and ".." with them.
+static inline size_t made_files_in(const char *path) {
+    DIR *directory = opendir(path);
+    size_t count = 0;
+    while (directory && readdir(directory)) count++;
+    if (directory) closedir(directory);
+    return count;
 }
 
 static inline void made_jpeg(const char *path, size_t width, size_t height) {

@@ -1,6 +1,5 @@
 // What prepare makes beside tiles and tables: filters, neighbours, features, splits, provenance; adding to a store,
 // stopping, and being killed. Tiles are prepare_tiles_test's, expression and ranks prepare_genes_test's.
-#include <dirent.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -11,14 +10,6 @@
 #include "../../runtime/data/safetensors.h"
 #include "../../runtime/data/splits.h"
 #include "made_prepare.h"
-
-static size_t files_in(const char *path) {
-    DIR *directory = opendir(path);
-    size_t count = 0;
-    while (directory && readdir(directory)) count++;
-    if (directory) closedir(directory);
-    return count;
-}
 
 // ---- Filters -------------------------------------------------------------------------------------------------------
 
@@ -401,7 +392,7 @@ static void test_stopping(const char *directory) {
     PrepareSplit splits[2];
     PrepareOptions options = everything(&e, &table, &graph, splits);
     const char *path = made_path("stopped.h5");
-    size_t before = files_in(made_root);
+    size_t before = made_files_in(made_root);
     Watch seen = {.stop = 2, .orderly = true};
     options.progress = watch;
     options.context = &seen;
@@ -412,7 +403,7 @@ static void test_stopping(const char *directory) {
         Watch w = {.stop = stop, .orderly = true};
         options.context = &w;
         CHECK_FAILS(made_prepare(directory, path, &options), STATUS_CANCELLED, "prepare: ");
-        CHECK(w.orderly && files_in(made_root) == before);
+        CHECK(w.orderly && made_files_in(made_root) == before);
     }
 }
 

@@ -2,7 +2,6 @@
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -16,14 +15,6 @@
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
     return "leak:H5FL_\nleak:H5T_vlen_str_mem_write";
-}
-
-static size_t files_in(const char *path) {
-    DIR *directory = opendir(path);
-    size_t count = 0;
-    while (directory && readdir(directory)) count++;
-    if (directory) closedir(directory);
-    return count;
 }
 
 static PrepareOptions small_options(void) {
@@ -184,7 +175,7 @@ static void test_prepare(const char *directory, const char *path) {
     test_reading(made_path("again.h5"));
     options.tiles.deflate = 0;
     // What fails leaves the old store as it was and nothing beside it.
-    size_t n_files = files_in(made_root);
+    size_t n_files = made_files_in(made_root);
     for (double limit = 0.05; limit < 1; limit += 0.3) {
         options.progress = cancel;
         options.context = &limit;
@@ -227,7 +218,7 @@ static void test_prepare(const char *directory, const char *path) {
         setrlimit(RLIMIT_FSIZE, &old);
         CHECK_FAILS(status, STATUS_IO, "File too large");
     }
-    CHECK(files_in(made_root) == n_files);
+    CHECK(made_files_in(made_root) == n_files);
     CHECK_OK(file_read(path, (size_t)1 << 28, &second, &n_second));
     CHECK(n_first == n_second && memcmp(first, second, n_first) == 0);
     free(first);
@@ -346,7 +337,7 @@ static void test_outputs(const char *path) {
     struct rlimit old, small;
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
-    size_t n_files = files_in(made_root);
+    size_t n_files = made_files_in(made_root);
     for (rlim_t limit = 100; limit < 9000; limit += 2500) {
         small = old;
         small.rlim_cur = limit;
@@ -355,7 +346,7 @@ static void test_outputs(const char *path) {
         setrlimit(RLIMIT_FSIZE, &old);
         CHECK_FAILS(status, STATUS_IO, "File too large");
     }
-    CHECK(files_in(made_root) == n_files);
+    CHECK(made_files_in(made_root) == n_files);
     CHECK_FAILS(store_open(h5ad, &store), STATUS_MISMATCH, "an HDF5 file, but not a store");
     p.n_rows = 0;
     CHECK_FAILS(predictions_write_csv(csv, &p), STATUS_INVALID, "no predictions");

@@ -2,7 +2,6 @@
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE
 #endif
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -48,14 +47,6 @@ static bool same_files(const char *a, const char *b) {
     free(x);
     free(y);
     return same;
-}
-
-static size_t files_in(const char *path) {
-    DIR *directory = opendir(path);
-    size_t count = 0;
-    while (directory && readdir(directory)) count++;
-    if (directory) closedir(directory);
-    return count;
 }
 
 // What the store must give for a tile: its pixels, or those after an own pass through the JPEG encoder and decoder.
@@ -155,7 +146,7 @@ static void test_parameters(void) {
 static void test_full_disk(void) {
     struct rlimit old, small;
     const char *path = made_path("full.h5");
-    size_t files = files_in(made_root);
+    size_t files = made_files_in(made_root);
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
     for (int kind = 0; kind < 4; kind++) {
@@ -168,7 +159,7 @@ static void test_full_disk(void) {
             CHECK_FAILS(status, STATUS_IO, "File too large");
         }
     }
-    CHECK(files_in(made_root) == files);
+    CHECK(made_files_in(made_root) == files);
 }
 
 // ---- What a section may lack or bring -----------------------------------------------------------
